@@ -1,0 +1,116 @@
+//! The running kernel: one file for each of its interfaces.
+//!
+//! What this room says of the kernel is about this machine, now, and about the
+//! network namespace of the calling thread.
+
+mod guard;
+pub mod keepalive;
+pub mod netns;
+pub mod signals;
+mod sysctl;
+pub mod tick;
+
+use std::io;
+
+use thiserror::Error;
+
+use crate::model::{Setting, Values};
+
+/// What went wrong with the kernel.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A setting could not be read.
+    #[error("cannot read {}", .setting.key())]
+    Read {
+        /// Which one.
+        setting: Setting,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The kernel's answer is not a number.
+    #[error("the kernel says {value:?} for {}, which is not a whole number", .setting.key())]
+    NotANumber {
+        /// Which setting.
+        setting: Setting,
+        /// What was read.
+        value: String,
+    },
+    /// EACCES or EPERM (`net_ctl_permissions` in `net/sysctl_net.c`).
+    #[error(
+        "cannot set {}: CAP_NET_ADMIN in this network namespace is missing",
+        .setting.key()
+    )]
+    NotPermitted {
+        /// Which setting.
+        setting: Setting,
+    },
+    /// EROFS: /proc/sys is mounted read-only, as container runtimes do.
+    #[error("cannot set {}: /proc/sys is read-only here, as it is in a container", .setting.key())]
+    ReadOnly {
+        /// Which setting.
+        setting: Setting,
+        /// What was to be written.
+        value: i64,
+    },
+    /// Any other failure of a write.
+    #[error("cannot set {} to {value}", .setting.key())]
+    Write {
+        /// Which setting.
+        setting: Setting,
+        /// What was to be written.
+        value: i64,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Read back, a value is another than the one written.
+    #[error("{} reads {found} after {wanted} was written: another program has set it", .setting.key())]
+    NotKept {
+        /// Which setting.
+        setting: Setting,
+        /// What was written.
+        wanted: i64,
+        /// What was read back.
+        found: i64,
+    },
+    /// The write failed and all is as it was before.
+    #[error("nothing is changed, {in_force} is in force")]
+    Undone {
+        /// What is in force.
+        in_force: Values,
+        /// What failed.
+        #[source]
+        cause: Box<Error>,
+    },
+    /// The write failed, and so did the attempt to undo it.
+    #[error("could not go back to {before}: {}", in_force_now(.in_force))]
+    NotUndone {
+        /// What was in force before.
+        before: Values,
+        /// What is in force now, if it can be read.
+        in_force: Option<Values>,
+        /// What failed first.
+        #[source]
+        cause: Box<Error>,
+    },
+    /// The process that undoes a broken change could not be started.
+    #[error("cannot start the process that guards the change")]
+    Guard(#[source] io::Error),
+    /// A namespace cannot be entered.
+    #[error("cannot enter the network namespace {name}")]
+    Enter {
+        /// As it was asked for.
+        name: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The namespace's identity cannot be read.
+    #[error("cannot tell this network namespace from others")]
+    Identity(#[source] io::Error),
+}
+
+fn in_force_now(values: &Option<Values>) -> String {
+    match values {
+        Some(values) => format!("{values} is in force now"),
+        None => "what is in force now cannot be read".to_owned(),
+    }
+}

@@ -1,0 +1,177 @@
+//! Network namespaces: entered on a thread of their own, which ends there, so
+//! that nothing can be left in the wrong one.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::thread;
+
+use nix::sched::{CloneFlags, setns};
+use nix::sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, socket};
+use nix::{getsockopt_impl, libc, sockopt_impl};
+use thiserror::Error as ThisError;
+
+use super::Error;
+
+/// Which network namespace.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum NetNs {
+    /// The caller's own.
+    #[default]
+    Current,
+    /// A named one, as `ip netns` names them: a file in `/run/netns`.
+    Named(String),
+    /// A file that holds one.
+    File(PathBuf),
+    /// That of a process.
+    Process(i32),
+}
+
+/// A text that names no namespace.
+#[derive(Debug, Clone, PartialEq, Eq, ThisError)]
+#[error("{0:?} names no network namespace: write a name, a path with a '/', or pid:N")]
+pub struct NetNsError(String);
+
+impl FromStr for NetNs {
+    type Err = NetNsError;
+
+    fn from_str(text: &str) -> Result<NetNs, NetNsError> {
+        if let Some(pid) = text.strip_prefix("pid:") {
+            return match pid.parse() {
+                Ok(pid) if pid > 0 => Ok(NetNs::Process(pid)),
+                _ => Err(NetNsError(text.to_owned())),
+            };
+        }
+        if text.contains('/') {
+            return Ok(NetNs::File(text.into()));
+        }
+        if ["", ".", ".."].contains(&text) {
+            return Err(NetNsError(text.to_owned()));
+        }
+        Ok(NetNs::Named(text.to_owned()))
+    }
+}
+
+impl fmt::Display for NetNs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            NetNs::Current => f.write_str("of this process"),
+            NetNs::Named(name) => f.write_str(name),
+            NetNs::File(path) => path.display().fmt(f),
+            NetNs::Process(pid) => write!(f, "pid:{pid}"),
+        }
+    }
+}
+
+impl NetNs {
+    /// Runs `f` in the namespace: in the caller's own at once, in another on a
+    /// thread that enters it and ends.
+    ///
+    /// # Errors
+    /// [`Error::Enter`] if there is no such namespace, or CAP_SYS_ADMIN is
+    /// missing (`setns(2)`).
+    pub fn enter<T: Send>(&self, f: impl FnOnce() -> T + Send) -> Result<T, Error> {
+        let Some(path) = self.path() else {
+            return Ok(f());
+        };
+        let failed = |source| Error::Enter {
+            name: self.to_string(),
+            source,
+        };
+        thread::scope(|scope| {
+            let entered = scope.spawn(|| {
+                setns(File::open(&path)?, CloneFlags::CLONE_NEWNET)?;
+                Ok(f())
+            });
+            match entered.join() {
+                Ok(result) => result.map_err(failed),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        })
+    }
+
+    fn path(&self) -> Option<PathBuf> {
+        match self {
+            NetNs::Current => None,
+            NetNs::Named(name) => Some(PathBuf::from("/run/netns").join(name)),
+            NetNs::File(path) => Some(path.clone()),
+            NetNs::Process(pid) => Some(format!("/proc/{pid}/ns/net").into()),
+        }
+    }
+}
+
+sockopt_impl!(
+    /// SO_NETNS_COOKIE (since Linux 5.14).
+    NetnsCookie,
+    GetOnly,
+    libc::SOL_SOCKET,
+    libc::SO_NETNS_COOKIE,
+    u64
+);
+
+/// What tells a network namespace from all others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// The running boot, as the kernel names it.
+    pub boot: String,
+    /// The namespace, within this boot: the kernel's cookie, which is never
+    /// used again, or on kernels before 5.14 the number of its file.
+    pub namespace: String,
+}
+
+/// The identity of the calling thread's namespace.
+///
+/// # Errors
+/// [`Error::Identity`] if `/proc` does not say.
+pub fn identity() -> Result<Identity, Error> {
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(Error::Identity)?;
+    let cookie = socket(
+        AddressFamily::Inet,
+        SockType::Datagram,
+        SockFlag::SOCK_CLOEXEC,
+        None,
+    )
+    .and_then(|fd| getsockopt(&fd, NetnsCookie));
+    let namespace = match cookie {
+        Ok(cookie) => format!("cookie-{cookie}"),
+        Err(_) => fs::metadata("/proc/thread-self/ns/net")
+            .map(|file| format!("file-{}", file.ino()))
+            .map_err(Error::Identity)?,
+    };
+    Ok(Identity {
+        boot: boot.trim().to_owned(),
+        namespace,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_text_names_one_kind() {
+        let parse = |s: &str| s.parse::<NetNs>();
+        assert_eq!(parse("blue"), Ok(NetNs::Named("blue".into())));
+        assert_eq!(parse("/x/y"), Ok(NetNs::File("/x/y".into())));
+        assert_eq!(parse("pid:7"), Ok(NetNs::Process(7)));
+        for bad in ["", "..", "pid:", "pid:0", "pid:-1", "pid:x"] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn the_own_namespace_has_one_identity() {
+        assert_eq!(identity().unwrap(), identity().unwrap());
+        let inside = NetNs::Current.enter(identity).unwrap().unwrap();
+        assert_eq!(inside, identity().unwrap());
+    }
+
+    #[test]
+    fn a_missing_namespace_is_named() {
+        let missing: NetNs = "no-such-namespace".parse().unwrap();
+        let error = missing.enter(|| ()).unwrap_err();
+        assert!(error.to_string().contains("no-such-namespace"));
+    }
+}

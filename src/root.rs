@@ -1,0 +1,430 @@
+//! The file tree we act on: this machine's, or that of an image or a fixture.
+//!
+//! Every access to a file goes through one [`Root`], writes included. Links
+//! inside a tree are followed inside it, as if it were `/`. Writes follow no
+//! link at all: each folder on the way is opened without following, the file
+//! is made beside its final name, and a rename puts it in place.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::path::{Component, Path, PathBuf};
+
+use nix::errno::Errno;
+use nix::fcntl::{
+    AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlink, readlinkat, renameat,
+};
+use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
+use nix::unistd::{UnlinkatFlags, fsync, symlinkat, unlinkat};
+use thiserror::Error;
+
+/// What went wrong with a file.
+#[derive(Debug, Error)]
+pub enum FileError {
+    /// It could not be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// It could not be written, made or removed.
+    #[error("cannot write {}", path.display())]
+    Write {
+        /// The file or folder.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// It is not a regular file.
+    #[error("{} is {kind}, not a file", path.display())]
+    NotAFile {
+        /// What stands there.
+        path: PathBuf,
+        /// A directory, a pipe, ….
+        kind: &'static str,
+    },
+    /// It is larger than anything it could rightly be.
+    #[error("{} is larger than {limit} bytes", path.display())]
+    TooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The most that is read.
+        limit: usize,
+    },
+    /// A write would go through a symbolic link.
+    #[error(
+        "{} is a symbolic link, and nothing is written through one; remove it or put a real file \
+         or folder there",
+        path.display()
+    )]
+    Link {
+        /// The link.
+        path: PathBuf,
+    },
+    /// The tree itself is not there.
+    #[error("cannot use {} as a root", path.display())]
+    NoRoot {
+        /// As it was given.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+type Result<T> = std::result::Result<T, FileError>;
+
+/// The file tree we act on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Root {
+    path: PathBuf,
+}
+
+/// What a file holds, and where it really is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Content {
+    /// Its path with all links resolved, inside the tree.
+    pub real_path: PathBuf,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+}
+
+impl Root {
+    /// This machine's own tree.
+    pub fn machine() -> Root {
+        Root {
+            path: PathBuf::from("/"),
+        }
+    }
+
+    /// The tree below a folder.
+    ///
+    /// # Errors
+    /// [`FileError::NoRoot`] if it is not a folder.
+    pub fn at(path: impl AsRef<Path>) -> Result<Root> {
+        let failed = |source| FileError::NoRoot {
+            path: path.as_ref().to_owned(),
+            source,
+        };
+        let real = path.as_ref().canonicalize().map_err(failed)?;
+        if !real.is_dir() {
+            return Err(failed(io::Error::from(Errno::ENOTDIR)));
+        }
+        Ok(Root { path: real })
+    }
+
+    /// Whether this is the running machine's tree.
+    pub fn is_machine(&self) -> bool {
+        self.path == Path::new("/")
+    }
+
+    /// The path for people: `/etc/x` in the tree `/image` is `/image/etc/x`.
+    pub fn display(&self, path: impl AsRef<Path>) -> PathBuf {
+        self.path.join(inside(path.as_ref()))
+    }
+
+    /// Reads a regular file of at most `limit` bytes; `None` if there is none.
+    ///
+    /// # Errors
+    /// Not readable, not a regular file, or larger.
+    pub fn read(&self, path: impl AsRef<Path>, limit: usize) -> Result<Option<Content>> {
+        let path = path.as_ref();
+        // Without O_NONBLOCK a pipe in the file's place would wait for a writer.
+        let file = match self.open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
+            Ok(file) => file,
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
+            Err(e) => return Err(self.unreadable(path, e)),
+        };
+        let stat = fstat(&file).map_err(|e| self.unreadable(path, e))?;
+        self.require_file(path, &stat)?;
+        let real_path = self.real_path(&file).unwrap_or_else(|| path.to_owned());
+        let expected = usize::try_from(stat.st_size).unwrap_or(0);
+        let mut bytes = Vec::with_capacity(expected.min(limit) + 1);
+        File::from(file)
+            .take(limit as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|source| FileError::Read {
+                path: self.display(path),
+                source,
+            })?;
+        if bytes.len() > limit {
+            let path = self.display(path);
+            return Err(FileError::TooLarge { path, limit });
+        }
+        Ok(Some(Content { real_path, bytes }))
+    }
+
+    /// The names in a folder, unsorted; none if there is no such folder.
+    ///
+    /// # Errors
+    /// Not readable.
+    pub fn names(&self, dir: impl AsRef<Path>) -> Result<Vec<String>> {
+        let dir = dir.as_ref();
+        let failed = |e| self.unreadable(dir, e);
+        let fd = match self.open(dir, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
+            Ok(fd) => fd,
+            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Vec::new()),
+            Err(e) => return Err(failed(e)),
+        };
+        let mut names = Vec::new();
+        for entry in nix::dir::Dir::from_fd(fd).map_err(failed)? {
+            let entry = entry.map_err(failed)?;
+            let name = entry.file_name().to_string_lossy();
+            if name != "." && name != ".." {
+                names.push(name.into_owned());
+            }
+        }
+        Ok(names)
+    }
+
+    /// Whether anything is there, after links.
+    pub fn exists(&self, path: impl AsRef<Path>) -> bool {
+        self.open(path.as_ref(), OFlag::O_PATH).is_ok()
+    }
+
+    /// The real path of something that is there, with the status of each of
+    /// its folders and of itself, outermost first; `None` if it is not there.
+    pub fn resolve(&self, path: impl AsRef<Path>) -> Option<(PathBuf, Vec<FileStat>)> {
+        let fd = self.open(path.as_ref(), OFlag::O_PATH).ok()?;
+        let real = self.real_path(&fd)?;
+        let status = |p: &Path| {
+            let fd = self.open(p, OFlag::O_PATH).ok()?;
+            fstat(fd).ok()
+        };
+        let mut chain: Vec<&Path> = real.ancestors().collect();
+        chain.reverse();
+        let stats = chain.into_iter().map(status).collect::<Option<_>>()?;
+        Some((real, stats))
+    }
+
+    /// What a symbolic link says; `None` if there is no link there.
+    pub fn link_target(&self, path: impl AsRef<Path>) -> Option<PathBuf> {
+        let path = path.as_ref();
+        let dir = self.open(path.parent()?, OFlag::O_PATH).ok()?;
+        let target = readlinkat(dir, path.file_name()?).ok()?;
+        Some(target.into())
+    }
+
+    /// Puts a file of mode 0644 in place, whole: a temporary file in the same
+    /// folder, fsync, rename, fsync of the folder. Folders on the way are made.
+    ///
+    /// # Errors
+    /// [`FileError::Link`] or [`FileError::NotAFile`] if something else stands
+    /// in its place, [`FileError::Write`] for all else. The old file is then
+    /// untouched, unless it was the last fsync that failed.
+    pub fn replace(&self, path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
+        let path = path.as_ref();
+        let failed = |e: Errno| self.unwritable(path, e);
+        let (dir, name) = self.place(path)?;
+        let temporary = format!(".{name}.new");
+        remove_at(&dir, &temporary).map_err(failed)?;
+        let put = || -> io::Result<()> {
+            let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
+            let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP | Mode::S_IROTH;
+            let mut file = File::from(openat(&dir, temporary.as_str(), flags, mode)?);
+            file.write_all(bytes)?;
+            // The umask may have taken bits away.
+            fchmod(&file, mode)?;
+            file.sync_all()?;
+            renameat(&dir, temporary.as_str(), &dir, name)?;
+            Ok(())
+        };
+        if let Err(source) = put() {
+            // The error that matters is the first one.
+            let _ = remove_at(&dir, &temporary);
+            let path = self.display(path);
+            return Err(FileError::Write { path, source });
+        }
+        fsync(&dir).map_err(failed)
+    }
+
+    /// Removes a file or a link; `false` if there was none.
+    ///
+    /// # Errors
+    /// [`FileError::Write`].
+    pub fn remove(&self, path: impl AsRef<Path>) -> Result<bool> {
+        let path = path.as_ref();
+        let failed = |e: Errno| self.unwritable(path, e);
+        let (dir, name) = match self.folder(path, false) {
+            Ok(place) => place,
+            Err(FileError::Write { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
+                return Ok(false);
+            }
+            Err(e) => return Err(e),
+        };
+        let removed = remove_at(&dir, name).map_err(failed)?;
+        if removed {
+            fsync(&dir).map_err(failed)?;
+        }
+        Ok(removed)
+    }
+
+    /// Makes a symbolic link.
+    ///
+    /// # Errors
+    /// [`FileError::Write`], with EEXIST if anything is there.
+    pub fn link(&self, path: impl AsRef<Path>, target: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let failed = |e: Errno| self.unwritable(path, e);
+        let (dir, name) = self.folder(path, true)?;
+        symlinkat(target.as_ref(), &dir, name).map_err(failed)?;
+        fsync(&dir).map_err(failed)
+    }
+
+    /// Opens the file that a lock is taken on, mode 0600, made if it is missing.
+    ///
+    /// # Errors
+    /// [`FileError::Write`].
+    pub fn open_private(&self, path: impl AsRef<Path>) -> Result<File> {
+        let path = path.as_ref();
+        let (dir, name) = self.place(path)?;
+        let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        openat(&dir, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
+            .map(File::from)
+            .map_err(|e| self.unwritable(path, e))
+    }
+
+    /// Opens the tree's own folder.
+    ///
+    /// # Errors
+    /// [`FileError::Read`].
+    pub fn open_top(&self) -> Result<File> {
+        self.top()
+            .map(File::from)
+            .map_err(|e| self.unreadable(Path::new("/"), e))
+    }
+
+    fn top(&self) -> nix::Result<OwnedFd> {
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_CLOEXEC;
+        open(&self.path, flags, Mode::empty())
+    }
+
+    /// Opens for reading, following links inside the tree.
+    fn open(&self, path: &Path, flags: OFlag) -> nix::Result<OwnedFd> {
+        let flags = flags | OFlag::O_CLOEXEC;
+        if self.is_machine() {
+            return open(path, flags, Mode::empty());
+        }
+        let how = OpenHow::new()
+            .flags(flags)
+            .resolve(ResolveFlag::RESOLVE_IN_ROOT | ResolveFlag::RESOLVE_NO_MAGICLINKS);
+        let path = inside(path);
+        let path = if path.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            path
+        };
+        openat2(self.top()?, path, how)
+    }
+
+    /// Where an open file really is, inside the tree.
+    fn real_path(&self, fd: &OwnedFd) -> Option<PathBuf> {
+        let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
+        let real = PathBuf::from(readlink(link.as_str()).ok()?);
+        let inside = real.strip_prefix(&self.path).ok()?;
+        Some(Path::new("/").join(inside))
+    }
+
+    /// The folder that `path` is to be written in, and its name there; refused
+    /// if something stands there that is not a regular file.
+    fn place<'p>(&self, path: &'p Path) -> Result<(OwnedFd, &'p str)> {
+        let (dir, name) = self.folder(path, true)?;
+        match fstatat(&dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) => self.require_file(path, &stat)?,
+            Err(Errno::ENOENT) => {}
+            Err(e) => return Err(self.unwritable(path, e)),
+        }
+        Ok((dir, name))
+    }
+
+    /// Opens the folder of `path`, following no link; `make` makes what is
+    /// missing, mode 0755.
+    fn folder<'p>(&self, path: &'p Path, make: bool) -> Result<(OwnedFd, &'p str)> {
+        let invalid = || self.unwritable(path, Errno::EINVAL);
+        let name = path
+            .file_name()
+            .and_then(|n| n.to_str())
+            .ok_or_else(invalid)?;
+        let parent = path.parent().ok_or_else(invalid)?;
+        let mut dir = self.top().map_err(|e| self.unwritable(path, e))?;
+        let mut so_far = PathBuf::from("/");
+        for component in inside(parent).components() {
+            let Component::Normal(step) = component else {
+                return Err(invalid());
+            };
+            so_far.push(step);
+            dir = self.step(&dir, Path::new(step), &so_far, make)?;
+        }
+        Ok((dir, name))
+    }
+
+    fn step(&self, dir: &OwnedFd, step: &Path, so_far: &Path, make: bool) -> Result<OwnedFd> {
+        let failed = |e: Errno| self.unwritable(so_far, e);
+        let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
+        let enter = || openat(dir, step, flags, Mode::empty());
+        match enter() {
+            Err(Errno::ENOENT) if make => {
+                match mkdirat(dir, step, Mode::from_bits_truncate(0o755)) {
+                    Ok(()) | Err(Errno::EEXIST) => enter().map_err(failed),
+                    Err(e) => Err(failed(e)),
+                }
+            }
+            Err(Errno::ENOTDIR | Errno::ELOOP) => {
+                let is_link = fstatat(dir, step, AtFlags::AT_SYMLINK_NOFOLLOW)
+                    .is_ok_and(|stat| kind(&stat) == SFlag::S_IFLNK);
+                let path = self.display(so_far);
+                Err(if is_link {
+                    FileError::Link { path }
+                } else {
+                    failed(Errno::ENOTDIR)
+                })
+            }
+            other => other.map_err(failed),
+        }
+    }
+
+    fn require_file(&self, path: &Path, stat: &FileStat) -> Result<()> {
+        let path = self.display(path);
+        let kind = match kind(stat) {
+            SFlag::S_IFREG => return Ok(()),
+            SFlag::S_IFLNK => return Err(FileError::Link { path }),
+            SFlag::S_IFDIR => "a directory",
+            SFlag::S_IFIFO => "a pipe",
+            SFlag::S_IFSOCK => "a socket",
+            _ => "a device",
+        };
+        Err(FileError::NotAFile { path, kind })
+    }
+
+    fn unreadable(&self, path: &Path, e: Errno) -> FileError {
+        FileError::Read {
+            path: self.display(path),
+            source: e.into(),
+        }
+    }
+
+    fn unwritable(&self, path: &Path, e: Errno) -> FileError {
+        FileError::Write {
+            path: self.display(path),
+            source: e.into(),
+        }
+    }
+}
+
+/// `/etc/x` as seen from the top of a tree: `etc/x`.
+fn inside(path: &Path) -> &Path {
+    path.strip_prefix("/").unwrap_or(path)
+}
+
+fn kind(stat: &FileStat) -> SFlag {
+    SFlag::from_bits_truncate(stat.st_mode & SFlag::S_IFMT.bits())
+}
+
+fn remove_at(dir: impl AsFd, name: &str) -> nix::Result<bool> {
+    match unlinkat(dir, name, UnlinkatFlags::NoRemoveDir) {
+        Ok(()) => Ok(true),
+        Err(Errno::ENOENT) => Ok(false),
+        Err(e) => Err(e),
+    }
+}
