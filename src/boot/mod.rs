@@ -1,0 +1,135 @@
+//! What decides the next boot, and what is remembered since the last one: files
+//! under a [`Root`].
+//!
+//! There is one record of what is kept for boot, an ordinary drop-in in
+//! `/etc/sysctl.d` ([`dropin`]). [`sysctld`] knows who else has a say, [`unit`]
+//! has the last word where systemd is, and [`next`] puts the three together.
+
+pub mod before;
+pub mod dropin;
+pub mod lock;
+pub mod next;
+pub mod profiles;
+pub mod sysctld;
+pub mod unit;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::model::ProfileName;
+use crate::model::profile::{self, MAX_BYTES, ParseError, Parsed};
+use crate::root::{FileError, Root};
+
+/// What went wrong with the files that decide the next boot.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// A file could not be read or written.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A file is not a profile.
+    #[error("{}{} {}", file.display(), line_suffix(error), error.reason)]
+    NotAProfile {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, and where.
+        error: ParseError,
+    },
+    /// A profile of that name is there already.
+    #[error("the profile {name} exists already, in {}; use --replace to overwrite it", file.display())]
+    Exists {
+        /// Its name.
+        name: ProfileName,
+        /// Its file.
+        file: PathBuf,
+    },
+    /// The lock is held by somebody else.
+    #[error(
+        "another keepalivectl has been at work for more than {} s; `fuser {}` names it",
+        waited.as_secs(),
+        lock.display()
+    )]
+    Busy {
+        /// The file that the lock is on.
+        lock: PathBuf,
+        /// For how long this one waited.
+        waited: Duration,
+    },
+    /// The lock cannot be taken.
+    #[error("cannot lock {}", lock.display())]
+    Lock {
+        /// The file that the lock is on.
+        lock: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// No installed program for the unit to run.
+    #[error(
+        "the unit needs an installed keepalivectl, and there is none in {}; install it with: {}",
+        unit::INSTALL_DIRS.join(", "),
+        install.display
+    )]
+    NotInstalled {
+        /// The command that installs it.
+        install: unit::Install,
+    },
+    /// The installed program could be changed by others than root.
+    #[error(
+        "{} {why}, so others than root could decide what runs at boot; install it properly with: {}",
+        path.display(),
+        install.display
+    )]
+    UnsafeProgram {
+        /// The file or folder at fault.
+        path: PathBuf,
+        /// Who could write it.
+        why: String,
+        /// The command that installs it properly.
+        install: unit::Install,
+    },
+    /// systemctl(1) failed.
+    #[error("`systemctl {command}` failed: {message}")]
+    Systemctl {
+        /// Its arguments.
+        command: String,
+        /// What it said.
+        message: String,
+    },
+    /// A unit of this name that is not ours.
+    #[error(
+        "{} was not written by keepalivectl; remove or rename it first",
+        file.display()
+    )]
+    ForeignUnit {
+        /// The unit file.
+        file: PathBuf,
+    },
+}
+
+/// `:7` for a fault on line 7, as compilers write it, then a colon.
+fn line_suffix(error: &ParseError) -> String {
+    match error.line {
+        Some(line) => format!(":{line}:"),
+        None => ":".to_owned(),
+    }
+}
+
+/// Reads and parses a file in profile form; `None` if there is none.
+fn read_profile(root: &Root, path: &Path) -> Result<Option<Parsed>, Error> {
+    let fault = |error| Error::NotAProfile {
+        file: root.display(path),
+        error,
+    };
+    // One byte more than a profile may have is enough to tell.
+    match root.read(path, MAX_BYTES) {
+        Ok(None) => Ok(None),
+        Ok(Some(content)) => profile::parse(&content.bytes).map(Some).map_err(fault),
+        Err(FileError::TooLarge { .. }) => Err(fault(ParseError {
+            line: None,
+            reason: profile::Reason::TooLarge,
+        })),
+        Err(e) => Err(e.into()),
+    }
+}

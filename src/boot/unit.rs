@@ -1,0 +1,193 @@
+//! The systemd unit that has the last word at boot: where it goes, and which
+//! program it runs.
+//!
+//! The unit runs as a dynamic user in a sandbox where `/home`, `/root` and `/tmp`
+//! are not there, and what it runs is trusted at every boot. So the program has
+//! to be installed where all can read it and only root can write it.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use super::Error;
+use crate::root::{FileError, Root};
+
+/// The unit file as the package ships it.
+const TEXT: &str = include_str!("../../systemd/keepalivectl.service");
+/// Its first line, by which a unit of ours is known.
+const MARK: &str = "# Written by `keepalivectl enable`";
+/// The unit's name.
+pub const NAME: &str = "keepalivectl.service";
+/// Where `enable` puts it.
+pub const FILE: &str = "/etc/systemd/system/keepalivectl.service";
+/// The link that enables it, as `systemctl enable` would make it.
+pub const LINK: &str = "/etc/systemd/system/sysinit.target.wants/keepalivectl.service";
+const LIMIT: usize = 1 << 20;
+
+/// Where an installed program may be, in the order of the search.
+pub const INSTALL_DIRS: [&str; 4] = ["/usr/local/bin", "/usr/local/sbin", "/usr/bin", "/usr/sbin"];
+const PROGRAM: &str = "keepalivectl";
+
+/// Whether the tree has systemd as its init.
+pub fn has_systemd(root: &Root) -> bool {
+    ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"]
+        .iter()
+        .any(|path| root.exists(path))
+}
+
+/// Whether systemd runs this machine now (`sd_booted(3)`).
+pub fn is_booted(root: &Root) -> bool {
+    root.is_machine() && root.exists("/run/systemd/system")
+}
+
+/// Whether the unit will run at the next boot: it is there, linked, and not
+/// masked.
+pub fn is_enabled(root: &Root) -> bool {
+    let unit = root.read(FILE, LIMIT);
+    let runs = unit.is_ok_and(|u| u.is_some_and(|u| !u.bytes.is_empty()));
+    runs && root.link_target(LINK).is_some() && has_systemd(root)
+}
+
+/// Runs systemctl(1), on a machine that systemd runs.
+///
+/// # Errors
+/// [`Error::Systemctl`], with what it said.
+pub fn systemctl(arguments: &[&str]) -> Result<(), Error> {
+    let failed = |message: String| Error::Systemctl {
+        command: arguments.join(" "),
+        message,
+    };
+    // By its full path: whoever runs this is root, with any PATH.
+    let output = Command::new("/usr/bin/systemctl")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|e| failed(e.to_string()))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    Err(failed(said.trim().replace('\n', "; ")))
+}
+
+/// The unit file's text as it is; `None` if there is none.
+///
+/// # Errors
+/// [`Error::ForeignUnit`] if it is not one of ours.
+pub fn read(root: &Root) -> Result<Option<Vec<u8>>, Error> {
+    let foreign = || Error::ForeignUnit {
+        file: root.display(FILE),
+    };
+    match root.read(FILE, LIMIT) {
+        // systemd's own mask is a link to /dev/null: somebody wants no unit.
+        Err(FileError::NotAFile { .. }) => Err(foreign()),
+        Err(e) => Err(e.into()),
+        Ok(Some(unit)) if !unit.bytes.starts_with(MARK.as_bytes()) => Err(foreign()),
+        Ok(unit) => Ok(unit.map(|u| u.bytes)),
+    }
+}
+
+/// The unit file's text for a program.
+pub fn text(program: &Path) -> String {
+    let mut text = String::new();
+    for line in TEXT.lines() {
+        if line.starts_with("ExecStart=") {
+            text.push_str(&format!("ExecStart={} boot\n", program.display()));
+        } else {
+            text.push_str(line);
+            text.push('\n');
+        }
+    }
+    text
+}
+
+/// The command that installs the program where the unit can run it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Install {
+    /// For people, to be typed.
+    pub display: String,
+}
+
+impl Install {
+    fn of(root: &Root, running: &Path) -> Install {
+        let target = root.display(Path::new(INSTALL_DIRS[0]).join(PROGRAM));
+        Install {
+            display: format!(
+                "sudo install -D -o root -g root -m 0755 {} {}",
+                running.display(),
+                target.display()
+            ),
+        }
+    }
+}
+
+/// The installed program in a tree, with all links resolved. `running` is the
+/// program that asks, for the advice to install it.
+///
+/// # Errors
+/// [`Error::NotInstalled`], or [`Error::UnsafeProgram`] if the file or a folder
+/// on its way can be written by others than root.
+pub fn program(root: &Root, running: &Path) -> Result<PathBuf, Error> {
+    let install = Install::of(root, running);
+    let found = INSTALL_DIRS
+        .iter()
+        .find_map(|dir| root.resolve(Path::new(dir).join(PROGRAM)));
+    let Some((program, chain)) = found else {
+        return Err(Error::NotInstalled { install });
+    };
+    let unsafe_program = |path: &Path, why: String| Error::UnsafeProgram {
+        path: root.display(path),
+        why,
+        install: install.clone(),
+    };
+    let mut folders: Vec<&Path> = program.ancestors().collect();
+    folders.reverse();
+    for (path, status) in folders.iter().zip(&chain) {
+        if let Some(why) = writable_by_others(status.st_mode, status.st_uid, status.st_gid) {
+            return Err(unsafe_program(path, why));
+        }
+    }
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._+-".contains(&b);
+    let text = program.to_string_lossy();
+    if !text.bytes().all(plain) {
+        let why = "has a name that a unit file would read in its own way".to_owned();
+        return Err(unsafe_program(&program, why));
+    }
+    Ok(program)
+}
+
+/// Who else than root can write a file or folder of this mode and ownership.
+fn writable_by_others(mode: u32, owner: u32, group: u32) -> Option<String> {
+    if owner != 0 {
+        return Some(format!("belongs to user {owner}"));
+    }
+    if mode & 0o002 != 0 {
+        return Some("can be written by everybody".to_owned());
+    }
+    if mode & 0o020 != 0 && group != 0 {
+        return Some(format!("can be written by group {group}"));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_unit_runs_the_program_that_is_there() {
+        let text = text(Path::new("/usr/bin/keepalivectl"));
+        assert!(text.starts_with(MARK));
+        assert!(text.contains("\nExecStart=/usr/bin/keepalivectl boot\n"));
+        assert_eq!(text.matches("ExecStart=").count(), 1);
+        assert!(text.contains(super::super::dropin::FILE));
+    }
+
+    #[test]
+    fn only_root_may_write_what_runs_at_boot() {
+        assert_eq!(writable_by_others(0o100_755, 0, 0), None);
+        assert_eq!(writable_by_others(0o100_775, 0, 0), None);
+        assert!(writable_by_others(0o100_755, 1000, 0).is_some());
+        assert!(writable_by_others(0o42_775, 0, 50).is_some());
+        assert!(writable_by_others(0o41_777, 0, 0).is_some());
+    }
+}
