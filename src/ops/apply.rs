@@ -1,0 +1,231 @@
+//! `apply`: settings in force now, all three or none.
+
+use serde::Serialize;
+
+use super::{Error, Result, TimeToDrop, profiles, require_machine, warnings};
+use crate::boot::{before::Record, lock};
+use crate::kernel::netns::{self, NetNs};
+use crate::kernel::{keepalive, signals};
+use crate::model::{Partial, ProfileName, Setting, Settings, Values};
+use crate::root::Root;
+
+/// What is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// A profile by its name.
+    Profile(ProfileName),
+    /// Some of the three values; the rest stays as it is.
+    Values(Partial),
+}
+
+/// One write that is needed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Write {
+    /// The setting.
+    pub setting: Setting,
+    /// Its value now.
+    pub from: i64,
+    /// Its value then.
+    pub to: i64,
+}
+
+/// The way from what is in force to what is wanted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// What is in force.
+    pub before: Values,
+    /// What is wanted.
+    pub after: Settings,
+    /// The writes it takes: none for a value that is so already.
+    pub writes: Vec<Write>,
+}
+
+impl Plan {
+    /// The difference between the two.
+    ///
+    /// ```
+    /// use keepalivectl::model::{Settings, Values};
+    /// use keepalivectl::ops::apply::Plan;
+    /// let plan = Plan::new(Values::KERNEL_DEFAULT, Settings::new(240, 75, 6)?);
+    /// assert_eq!(plan.writes.len(), 2, "intvl is 75 already");
+    /// # Ok::<(), keepalivectl::model::SettingsError>(())
+    /// ```
+    pub fn new(before: Values, after: Settings) -> Plan {
+        let write = |setting| Write {
+            setting,
+            from: before.get(setting),
+            to: after.values().get(setting),
+        };
+        Plan {
+            before,
+            after,
+            writes: after.values().differences(before).map(write).collect(),
+        }
+    }
+
+    /// Carries the plan out in the calling thread's network namespace. The
+    /// caller holds the lock.
+    ///
+    /// # Errors
+    /// As [`keepalive::replace`].
+    pub fn carry_out(&self) -> Result<()> {
+        Ok(keepalive::replace(self.before, self.after)?)
+    }
+}
+
+/// What `apply` and `revert` did, or would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ApplyReport {
+    /// Whether the kernel has other values than before, or would have.
+    pub changed: bool,
+    /// Whether this is only the plan.
+    pub dry_run: bool,
+    /// The profile, if one was named.
+    pub profile: Option<ProfileName>,
+    /// What was in force.
+    pub before: Values,
+    /// What is in force now, read back; in a dry run, what would be.
+    pub after: Values,
+    /// The writes.
+    pub writes: Vec<Write>,
+    /// What they add up to.
+    pub time_to_drop: TimeToDrop,
+    /// What is worth knowing.
+    pub warnings: Vec<String>,
+}
+
+impl ApplyReport {
+    pub(super) fn of(plan: Plan, profile: Option<ProfileName>, dry_run: bool) -> ApplyReport {
+        ApplyReport {
+            changed: !plan.writes.is_empty(),
+            dry_run,
+            profile,
+            before: plan.before,
+            after: plan.after.values(),
+            writes: plan.writes,
+            time_to_drop: TimeToDrop::here(plan.after),
+            warnings: warnings(plan.after),
+        }
+    }
+}
+
+/// What is wanted, once a profile is looked up.
+enum Wanted {
+    All(Settings),
+    Some(Partial),
+}
+
+impl Wanted {
+    fn over(&self, in_force: Values) -> Result<Settings> {
+        match self {
+            Wanted::All(settings) => Ok(*settings),
+            Wanted::Some(partial) => Settings::try_from(partial.over(in_force))
+                .map_err(|why| Error::InForce { in_force, why }),
+        }
+    }
+}
+
+/// Puts a profile or single values in force in a network namespace, under the
+/// lock, and reads them back.
+///
+/// # Errors
+/// A value is illegal, the profile does not exist or is broken, the privilege
+/// is missing, or the kernel refuses: nothing is changed then, unless
+/// [`Error::left_changed`] says otherwise.
+pub fn apply(root: &Root, netns: &NetNs, target: &Target, dry_run: bool) -> Result<ApplyReport> {
+    require_machine(root, "apply")?;
+    let (wanted, profile) = match target {
+        Target::Profile(name) => {
+            let found = profiles::find(root, name)?;
+            (Wanted::All(found.profile.settings), Some(name.clone()))
+        }
+        Target::Values(partial) => {
+            partial.check()?;
+            (Wanted::Some(*partial), None)
+        }
+    };
+    netns.enter(|| {
+        let plan = || -> Result<Plan> {
+            let before = keepalive::read()?;
+            Ok(Plan::new(before, wanted.over(before)?))
+        };
+        let plan = if dry_run {
+            plan()?
+        } else {
+            carry_out(root, plan)?
+        };
+        Ok(ApplyReport::of(plan, profile, dry_run))
+    })?
+}
+
+/// Carries out what `plan` plans, under the lock.
+fn carry_out(root: &Root, plan: impl Fn() -> Result<Plan>) -> Result<Plan> {
+    // Without the lock first: to change nothing takes no privilege, and who
+    // lacks it should hear that and not that a lock cannot be had.
+    let sketch = plan()?;
+    if sketch.writes.is_empty() {
+        return Ok(sketch);
+    }
+    keepalive::check_writable(sketch.before, sketch.after)?;
+    let _lock = lock::take(root)?;
+    let _signals = signals::hold()?;
+    let plan = plan()?;
+    remember_and_carry_out(root, &plan)?;
+    Ok(plan)
+}
+
+/// Carries a plan out, and remembers for `revert` what was in force before. The
+/// caller holds the lock and the signals.
+pub(super) fn remember_and_carry_out(root: &Root, plan: &Plan) -> Result<()> {
+    if plan.writes.is_empty() {
+        return Ok(());
+    }
+    let record = record(root)?;
+    let first = record.read()?.is_none();
+    if first {
+        record.write(plan.before)?;
+    }
+    plan.carry_out().inspect_err(|failed| {
+        if first && !failed.left_changed() {
+            // Nothing was applied, so there is nothing to revert. If the record
+            // stays, it only says what is in force.
+            let _ = record.forget();
+        }
+    })
+}
+
+/// The record of the calling thread's namespace.
+pub(super) fn record(root: &Root) -> Result<Record<'_>> {
+    let identity = netns::identity()?;
+    Ok(Record::of(root, &identity.namespace, &identity.boot))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_so_already_is_not_written() {
+        let settings = Settings::new(7200, 75, 9).unwrap();
+        assert_eq!(Plan::new(Values::KERNEL_DEFAULT, settings).writes, []);
+        let plan = Plan::new(Values::KERNEL_DEFAULT, Settings::new(7200, 5, 9).unwrap());
+        assert_eq!(
+            plan.writes,
+            [Write {
+                setting: Setting::Intvl,
+                from: 75,
+                to: 5
+            }]
+        );
+    }
+
+    #[test]
+    fn a_missing_value_that_harms_is_not_kept() {
+        let in_force = Values::KERNEL_DEFAULT.with(Setting::Probes, 0);
+        let wanted = Wanted::Some(Partial {
+            time: Some(60),
+            ..Partial::default()
+        });
+        assert!(matches!(wanted.over(in_force), Err(Error::InForce { .. })));
+    }
+}

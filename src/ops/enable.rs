@@ -1,0 +1,264 @@
+//! `enable` and `disable`: what is kept for boot.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::apply::{self, ApplyReport, remember_and_carry_out};
+use super::files::{Change, FilePlan};
+use super::{Error, Result, profiles, require_machine, warnings};
+use crate::boot::next::{Next, Sources};
+use crate::boot::{dropin, lock, unit};
+use crate::kernel::{keepalive, signals, tick};
+use crate::model::{Hz, Profile, ProfileName, Settings};
+use crate::root::Root;
+
+/// How to go about it.
+#[derive(Debug, Clone, Default)]
+pub struct Options {
+    /// Also put in force what the next boot will set.
+    pub now: bool,
+    /// Only plan.
+    pub dry_run: bool,
+    /// The program that asks, for the advice to install it.
+    pub running: PathBuf,
+}
+
+/// What `enable` and `disable` did, or would do.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct EnableReport {
+    /// Whether any file is changed, or would be.
+    pub changed: bool,
+    /// Whether this is only the plan.
+    pub dry_run: bool,
+    /// The profile that is kept for boot now; none after `disable`.
+    pub profile: Option<ProfileName>,
+    /// Its settings.
+    pub settings: Option<Settings>,
+    /// The drop-in.
+    pub file: PathBuf,
+    /// Whether the tree has systemd, so that there is a unit.
+    pub systemd: bool,
+    /// What is done to which file.
+    pub changes: Vec<Change>,
+    /// What the next boot will set.
+    pub next_boot: Next,
+    /// What `--now` put in force.
+    pub now: Option<ApplyReport>,
+    /// What is worth knowing.
+    pub warnings: Vec<String>,
+}
+
+/// Keeps a profile for boot: the drop-in, and the unit where systemd is.
+///
+/// # Errors
+/// The profile does not exist or is broken, no program is properly installed
+/// for the unit, or a file cannot be written: nothing is changed then, unless
+/// [`Error::left_changed`] says otherwise.
+pub fn enable(root: &Root, name: &ProfileName, options: &Options) -> Result<EnableReport> {
+    if options.now {
+        require_machine(root, "enable --now")?;
+    }
+    let profile = profiles::find(root, name)?.profile;
+    run(root, options, || {
+        plan_enable(root, profile.clone(), options)
+    })
+}
+
+/// Keeps nothing for boot any more: the drop-in goes, and the unit with it.
+/// `--now` puts in force what the next boot will then set.
+///
+/// # Errors
+/// As [`enable`].
+pub fn disable(root: &Root, options: &Options) -> Result<EnableReport> {
+    if options.now {
+        require_machine(root, "disable --now")?;
+    }
+    run(root, options, || plan_disable(root, options))
+}
+
+/// The way from what is kept now to what is wanted.
+struct KeepPlan {
+    /// What will be kept.
+    profile: Option<Profile>,
+    files: FilePlan,
+    next_boot: Next,
+    /// What `--now` asks for.
+    now: Option<apply::Plan>,
+    warnings: Vec<String>,
+}
+
+fn plan_enable(root: &Root, profile: Profile, options: &Options) -> Result<KeepPlan> {
+    let systemd = unit::has_systemd(root);
+    let (kept, text) = dropin::planned(root, &profile);
+    let mut files = FilePlan::default();
+    let write = |file: &str, text: &str| Change::Write {
+        file: file.into(),
+        text: text.into(),
+    };
+    if systemd {
+        unit::read(root)?;
+        let program = unit::program(root, &options.running)?;
+        files.add(root, write(unit::FILE, &unit::text(&program)))?;
+    }
+    files.add(root, write(dropin::FILE, &text))?;
+    if systemd && root.link_target(unit::LINK).is_none() {
+        let link = Change::Link {
+            file: unit::LINK.into(),
+            target: unit::FILE.into(),
+        };
+        files.add(root, link)?;
+    }
+    let next_boot = Sources::read(root, None)?
+        .planned(Some((kept, text)), systemd)
+        .next(rate(root));
+    let mut warnings = warnings(profile.settings);
+    warnings.extend(next_boot.overrides.iter().map(ToString::to_string));
+    Ok(KeepPlan {
+        files,
+        now: plan_now(options, Some(profile.settings))?,
+        next_boot,
+        profile: Some(profile),
+        warnings,
+    })
+}
+
+fn plan_disable(root: &Root, options: &Options) -> Result<KeepPlan> {
+    let mut files = FilePlan::default();
+    let mut warnings = Vec::new();
+    let gone = match unit::read(root) {
+        // The link first: a unit without its drop-in would be skipped, and a
+        // link without its unit would be an error at boot.
+        Ok(_) => vec![unit::LINK, dropin::FILE, unit::FILE],
+        Err(e) => {
+            warnings.push(format!("the unit is left as it is: {e}"));
+            vec![dropin::FILE]
+        }
+    };
+    for file in gone {
+        files.add(root, Change::Remove { file: file.into() })?;
+    }
+    let next_boot = Sources::read(root, None)?
+        .planned(None, false)
+        .next(rate(root));
+    let values = next_boot.values();
+    let settings = Settings::try_from(values).map_err(|why| Error::Harmful {
+        values,
+        origin: "which the next boot will set",
+        why,
+    });
+    let settings = match options.now {
+        true => Some(settings?),
+        false => None,
+    };
+    Ok(KeepPlan {
+        profile: None,
+        files,
+        now: plan_now(options, settings)?,
+        next_boot,
+        warnings,
+    })
+}
+
+fn plan_now(options: &Options, settings: Option<Settings>) -> Result<Option<apply::Plan>> {
+    match settings.filter(|_| options.now) {
+        Some(settings) => Ok(Some(apply::Plan::new(keepalive::read()?, settings))),
+        None => Ok(None),
+    }
+}
+
+/// The tick rate of the kernel that will boot, if it is this one.
+fn rate(root: &Root) -> Option<Hz> {
+    tick::rate().filter(|_| root.is_machine())
+}
+
+fn run(
+    root: &Root,
+    options: &Options,
+    plan: impl Fn() -> Result<KeepPlan>,
+) -> Result<EnableReport> {
+    let mut plan = if options.dry_run {
+        plan()?
+    } else {
+        let lock = lock::take(root)?;
+        let plan = plan()?;
+        carry_out(root, plan, lock)?
+    };
+    // In the report's order: first what the plan says, then what happened.
+    let settings = plan.profile.as_ref().map(|p| p.settings);
+    Ok(EnableReport {
+        changed: !plan.files.is_empty(),
+        dry_run: options.dry_run,
+        settings,
+        file: root.display(dropin::FILE),
+        systemd: unit::has_systemd(root),
+        changes: plan.files.changes(root),
+        next_boot: plan.next_boot,
+        now: plan.now.map(|p| {
+            ApplyReport::of(
+                p,
+                plan.profile.as_ref().map(|p| p.name.clone()),
+                options.dry_run,
+            )
+        }),
+        profile: plan.profile.take().map(|p| p.name),
+        warnings: plan.warnings,
+    })
+}
+
+/// Files, then the kernel, then the unit; each step undoes those before it if
+/// it fails. Returns the plan, with what is worth knowing added.
+fn carry_out(root: &Root, mut plan: KeepPlan, lock: lock::Lock) -> Result<KeepPlan> {
+    if let Some(now) = &plan.now {
+        keepalive::check_writable(now.before, now.after)?;
+    }
+    let _signals = signals::hold()?;
+    plan.files.carry_out(root)?;
+    if let Some(now) = &plan.now {
+        remember_and_carry_out(root, now).map_err(|e| plan.files.undo_all(root, e))?;
+    }
+    // The unit may want the lock.
+    drop(lock);
+    if unit::is_booted(root) {
+        match tell_systemd(&plan) {
+            Ok(()) => {}
+            // The unit is tried in its sandbox: if it fails now, it will fail
+            // at boot.
+            Err(e) if plan.profile.is_some() && plan.now.is_some() => {
+                return Err(undo(root, &plan, e));
+            }
+            Err(e) => plan.warnings.push(e.to_string()),
+        }
+    }
+    Ok(plan)
+}
+
+fn tell_systemd(plan: &KeepPlan) -> Result<()> {
+    let now = plan.now.is_some();
+    if now && plan.profile.is_none() {
+        // A unit that was never started is no failure.
+        let _ = unit::systemctl(&["stop", unit::NAME]);
+    }
+    unit::systemctl(&["daemon-reload"])?;
+    if now && plan.profile.is_some() {
+        unit::systemctl(&["restart", unit::NAME])?;
+    }
+    Ok(())
+}
+
+/// Undoes all of `enable --now`.
+fn undo(root: &Root, plan: &KeepPlan, cause: Error) -> Error {
+    let back = plan.now.as_ref().and_then(|now| {
+        let before = Settings::try_from(now.before).ok()?;
+        keepalive::replace(now.after.values(), before).err()
+    });
+    let cause = plan.files.undo_all(root, cause);
+    let _ = unit::systemctl(&["daemon-reload"]);
+    match back {
+        None => cause,
+        Some(e) => Error::NotUndone {
+            left: vec![e.to_string()],
+            cause: Box::new(cause),
+        },
+    }
+}

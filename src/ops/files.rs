@@ -1,0 +1,154 @@
+//! Several changes to files as one: all or none.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+
+use super::{Error, Result};
+use crate::root::{FileError, Root};
+
+/// One change to a file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "action", rename_all = "lowercase")]
+pub enum Change {
+    /// A file with this text.
+    Write {
+        /// The file.
+        file: PathBuf,
+        /// Its text.
+        #[serde(skip)]
+        text: Vec<u8>,
+    },
+    /// A symbolic link.
+    Link {
+        /// The link.
+        file: PathBuf,
+        /// What it points to.
+        target: PathBuf,
+    },
+    /// Nothing any more.
+    Remove {
+        /// The file or link.
+        file: PathBuf,
+    },
+}
+
+impl Change {
+    /// The file or link that is changed.
+    pub fn file(&self) -> &PathBuf {
+        match self {
+            Change::Write { file, .. } | Change::Link { file, .. } | Change::Remove { file } => {
+                file
+            }
+        }
+    }
+
+    /// The same change with its file as people see it in a tree.
+    fn shown(mut self, root: &Root) -> Change {
+        match &mut self {
+            Change::Write { file, .. } | Change::Link { file, .. } | Change::Remove { file } => {
+                *file = root.display(&*file);
+            }
+        }
+        self
+    }
+
+    fn carry_out(&self, root: &Root) -> std::result::Result<(), FileError> {
+        match self {
+            Change::Write { file, text } => root.replace(file, text),
+            Change::Link { file, target } => root.link(file, target),
+            Change::Remove { file } => root.remove(file).map(drop),
+        }
+    }
+}
+
+/// Changes that are needed, each with the one that undoes it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct FilePlan {
+    steps: Vec<(Change, Change)>,
+}
+
+/// The largest file that is kept in memory to be restored.
+const LIMIT: usize = 16 << 20;
+
+impl FilePlan {
+    /// Adds a change, unless it is so already.
+    ///
+    /// # Errors
+    /// What stands there cannot be read, or is neither a file nor a link.
+    pub fn add(&mut self, root: &Root, change: Change) -> Result<()> {
+        let file = change.file().clone();
+        let undo = match root.link_target(&file) {
+            Some(target) => Change::Link { file, target },
+            None => match root.read(&file, LIMIT)? {
+                Some(content) => Change::Write {
+                    file,
+                    text: content.bytes,
+                },
+                None => Change::Remove { file },
+            },
+        };
+        if undo != change {
+            self.steps.push((change, undo));
+        }
+        Ok(())
+    }
+
+    /// Whether nothing is to be done.
+    pub fn is_empty(&self) -> bool {
+        self.steps.is_empty()
+    }
+
+    /// The changes, as people see them.
+    pub fn changes(&self, root: &Root) -> Vec<Change> {
+        let shown = |(change, _): &(Change, Change)| change.clone().shown(root);
+        self.steps.iter().map(shown).collect()
+    }
+
+    /// Makes all changes in order. If one fails, those made are undone.
+    ///
+    /// # Errors
+    /// [`Error::Undone`] if all is as before, [`Error::NotUndone`] if not.
+    pub fn carry_out(&self, root: &Root) -> Result<()> {
+        for (done, (change, _)) in self.steps.iter().enumerate() {
+            if let Err(e) = change.carry_out(root) {
+                // The failed one too: a rename may be done when the last fsync
+                // fails.
+                return Err(self.undo(root, done + 1, e.into()));
+            }
+        }
+        Ok(())
+    }
+
+    /// Undoes everything, because of `cause`.
+    pub fn undo_all(&self, root: &Root, cause: Error) -> Error {
+        self.undo(root, self.steps.len(), cause)
+    }
+
+    fn undo(&self, root: &Root, count: usize, cause: Error) -> Error {
+        let mut left = Vec::new();
+        for (change, undo) in self.steps[..count].iter().rev() {
+            if let Err(e) = restore(root, undo) {
+                left.push(format!("{} ({e})", root.display(change.file()).display()));
+            }
+        }
+        let cause = Box::new(cause);
+        if left.is_empty() {
+            Error::Undone(cause)
+        } else {
+            Error::NotUndone { left, cause }
+        }
+    }
+}
+
+/// Brings back what stood there, whatever stands there now.
+fn restore(root: &Root, before: &Change) -> std::result::Result<(), FileError> {
+    let mut now = FilePlan::default();
+    if now.add(root, before.clone()).is_ok() && now.is_empty() {
+        return Ok(());
+    }
+    if matches!(before, Change::Link { .. }) {
+        root.remove(before.file())?;
+    }
+    before.carry_out(root)
+}

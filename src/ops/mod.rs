@@ -1,0 +1,171 @@
+//! What keepalivectl does: one file for each job.
+//!
+//! This is the only place that combines the rooms below it. Each job reads,
+//! makes a plan (a pure difference), carries it out and returns a report; it
+//! prints nothing. The reports serialize, so people and programs see the same.
+
+pub mod apply;
+pub mod boot;
+pub mod enable;
+pub mod files;
+pub mod profiles;
+pub mod revert;
+pub mod show;
+pub mod time_to_drop;
+pub mod verify;
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::kernel;
+use crate::model::time_to_drop::{Idle, UserTimeoutError, idle};
+use crate::model::{ProfileName, Settings, SettingsError, Values};
+use crate::root::{FileError, Root};
+
+/// What a job failed of.
+#[derive(Debug, Error)]
+pub enum Error {
+    /// The kernel.
+    #[error(transparent)]
+    Kernel(#[from] kernel::Error),
+    /// The files that decide the next boot.
+    #[error(transparent)]
+    Boot(#[from] crate::boot::Error),
+    /// A file.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// A value that was asked for is not legal.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// A user timeout that no socket can have.
+    #[error(transparent)]
+    UserTimeout(#[from] UserTimeoutError),
+    /// No profile has that name.
+    #[error("there is no profile {name}{}", did_you_mean(.similar))]
+    NoSuchProfile {
+        /// As it was asked for.
+        name: ProfileName,
+        /// Names that it could have been meant for.
+        similar: Vec<ProfileName>,
+    },
+    /// A built-in profile cannot be deleted.
+    #[error("the profile {name} is built in and cannot be deleted")]
+    BuiltIn {
+        /// Its name.
+        name: ProfileName,
+    },
+    /// Nothing is kept for boot.
+    #[error("no profile is enabled: there is no {}", file.display())]
+    NothingEnabled {
+        /// The drop-in that is not there.
+        file: PathBuf,
+    },
+    /// The kernel's own values cannot be computed with.
+    #[error("the kernel has {in_force} in force, and all three are needed here")]
+    InForce {
+        /// What is in force.
+        in_force: Values,
+        /// What is wrong with it.
+        #[source]
+        why: SettingsError,
+    },
+    /// What `revert` or `disable --now` would put in force harms.
+    #[error("going back to {values}, {origin}, is refused")]
+    Harmful {
+        /// The values.
+        values: Values,
+        /// Where they come from.
+        origin: &'static str,
+        /// What is wrong with them.
+        #[source]
+        why: SettingsError,
+    },
+    /// A job on the running kernel, and the tree of another machine.
+    #[error(
+        "{operation} works on the running kernel, and {} is the tree of another machine; leave \
+         --root out",
+        root.display()
+    )]
+    NotTheMachine {
+        /// The job.
+        operation: &'static str,
+        /// The tree.
+        root: PathBuf,
+    },
+    /// It failed and everything is as it was before.
+    #[error("nothing is changed")]
+    Undone(#[source] Box<Error>),
+    /// It failed, and so did the attempt to undo it.
+    #[error("could not undo what was done: {}", left.join("; "))]
+    NotUndone {
+        /// What is left changed, one line each.
+        left: Vec<String>,
+        /// What failed first.
+        #[source]
+        cause: Box<Error>,
+    },
+}
+
+impl Error {
+    /// Whether something is left changed, contrary to what was asked for.
+    pub fn left_changed(&self) -> bool {
+        match self {
+            Error::NotUndone { .. } | Error::Kernel(kernel::Error::NotUndone { .. }) => true,
+            Error::Undone(cause) => cause.left_changed(),
+            _ => false,
+        }
+    }
+}
+
+fn did_you_mean(similar: &[ProfileName]) -> String {
+    if similar.is_empty() {
+        return "; `keepalivectl profile list` names them all".to_owned();
+    }
+    let names: Vec<&str> = similar.iter().map(ProfileName::as_str).collect();
+    format!("; did you mean {}?", names.join(" or "))
+}
+
+/// A job's result.
+pub type Result<T> = std::result::Result<T, Error>;
+
+/// The time to drop of the states that a silent peer can leave a socket in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct TimeToDrop {
+    /// Nothing to send, nothing unacknowledged.
+    pub idle: Idle,
+}
+
+impl TimeToDrop {
+    /// On this kernel, without a user timeout.
+    fn here(settings: Settings) -> TimeToDrop {
+        TimeToDrop {
+            idle: idle(settings, None, kernel::tick::rate()),
+        }
+    }
+}
+
+fn require_machine(root: &Root, operation: &'static str) -> Result<()> {
+    if root.is_machine() {
+        return Ok(());
+    }
+    Err(Error::NotTheMachine {
+        operation,
+        root: root.display("/"),
+    })
+}
+
+/// Warnings about settings that are legal and that no socket can be given.
+fn warnings(settings: Settings) -> Vec<String> {
+    settings
+        .beyond_socket()
+        .map(|(setting, value)| {
+            format!(
+                "{setting} {value} is more than a program can set on its own socket, which ends \
+                 at {}",
+                setting.max_on_socket()
+            )
+        })
+        .collect()
+}

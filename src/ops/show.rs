@@ -1,0 +1,95 @@
+//! `show`: is it in force, here, now, and after the next boot?
+
+use serde::Serialize;
+
+use super::verify::EnabledReport;
+use super::{Result, TimeToDrop, require_machine};
+use crate::boot::next::{Next, Sources};
+use crate::boot::{dropin, unit};
+use crate::kernel::netns::NetNs;
+use crate::kernel::{keepalive, tick};
+use crate::model::{Setting, Settings, Values};
+use crate::root::Root;
+
+/// The unit's state.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UnitReport {
+    /// Whether the tree has systemd.
+    pub systemd: bool,
+    /// Whether the unit will run at the next boot.
+    pub enabled: bool,
+}
+
+/// Everything about one machine.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ShowReport {
+    /// What is in force here; none for the tree of another machine.
+    pub settings: Option<Values>,
+    /// What it adds up to; none if a value is outside the legal range.
+    pub time_to_drop: Option<TimeToDrop>,
+    /// What is wrong with what is in force.
+    pub harm: Option<String>,
+    /// What is kept for boot.
+    pub enabled: Option<EnabledReport>,
+    /// The unit that has the last word.
+    pub unit: UnitReport,
+    /// What the next boot will set.
+    pub next_boot: Next,
+    /// Whether the next boot will set anything else than what is in force.
+    pub drift: bool,
+    /// The settings it would change.
+    pub drifting: Vec<Setting>,
+    /// What is broken, and has to be mended before the rest can be trusted.
+    pub problems: Vec<String>,
+}
+
+/// Looks at a network namespace and at the files of a tree.
+///
+/// # Errors
+/// The kernel or a folder of sysctl.d cannot be read. A broken drop-in is
+/// reported among the problems.
+pub fn show(root: &Root, netns: &NetNs) -> Result<ShowReport> {
+    if *netns != NetNs::Current {
+        require_machine(root, "show --netns")?;
+    }
+    let settings = match root.is_machine() {
+        true => Some(netns.enter(keepalive::read)??),
+        false => None,
+    };
+    let legal = settings.map(Settings::try_from);
+    let (kept, problems) = match dropin::read(root) {
+        Ok(kept) => (kept, Vec::new()),
+        Err(e) => (None, vec![chain(&e)]),
+    };
+    let sources = Sources::read(root, kept)?;
+    let hz = tick::rate().filter(|_| root.is_machine());
+    let next_boot = sources.next(hz);
+    let drifting: Vec<Setting> = settings
+        .map(|now| now.differences(next_boot.values()).collect())
+        .unwrap_or_default();
+    Ok(ShowReport {
+        settings,
+        time_to_drop: legal.and_then(|s| s.ok()).map(TimeToDrop::here),
+        harm: legal.and_then(|s| s.err()).map(|e| e.to_string()),
+        enabled: sources.kept.as_ref().map(EnabledReport::from),
+        unit: UnitReport {
+            systemd: unit::has_systemd(root),
+            enabled: sources.unit_enabled,
+        },
+        next_boot,
+        drift: !drifting.is_empty(),
+        drifting,
+        problems,
+    })
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(&format!(": {cause}"));
+        next = cause.source();
+    }
+    text
+}
