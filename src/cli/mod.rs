@@ -1,0 +1,152 @@
+//! The command line: arguments in, a report out for people or for programs.
+//!
+//! This room prints and decides nothing. Exit codes: 0 done, or already so;
+//! 1 failed and nothing is changed; 2 the command line is wrong; 3 `verify`
+//! found drift; 4 failed and could not undo what it had done.
+
+mod args;
+mod errors;
+mod output;
+mod render;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+use keepalivectl::kernel::netns::NetNs;
+use keepalivectl::model::{Profile, Settings};
+use keepalivectl::ops::{self, apply, enable, profiles};
+use keepalivectl::root::Root;
+
+use args::{Cli, Command, Namespace, ProfileCommand};
+use output::{Face, Failure};
+
+/// Runs one command and says how it went.
+pub fn run() -> ExitCode {
+    let cli = Cli::parse();
+    let face = Face::new(cli.json);
+    match dispatch(&cli, &face) {
+        Ok(code) => code,
+        Err(failure) => failure.report(),
+    }
+}
+
+const DRIFT: u8 = 3;
+
+fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
+    let root = match &cli.root {
+        Some(path) => Root::at(path).map_err(ops::Error::from)?,
+        None => Root::machine(),
+    };
+    let here = Command::Show {
+        namespace: Namespace::default(),
+    };
+    match cli.command.as_ref().unwrap_or(&here) {
+        Command::Show { namespace } => show(&root, &namespace.netns(), face),
+        Command::TimeToDrop {
+            values,
+            user_timeout,
+            timeline,
+            namespace,
+        } => {
+            let report = ops::time_to_drop::time_to_drop(
+                &namespace.netns(),
+                values.partial(),
+                *user_timeout,
+                *timeline,
+            )?;
+            face.print(&report, render::time_to_drop::people)
+        }
+        Command::Profile { command } => profile(&root, command, face),
+        Command::Apply {
+            name,
+            values,
+            dry_run,
+            namespace,
+        } => {
+            let target = match name {
+                Some(name) => apply::Target::Profile(name.clone()),
+                None => apply::Target::Values(values.partial()),
+            };
+            let report = apply::apply(&root, &namespace.netns(), &target, *dry_run)?;
+            face.print_done(&report, report.changed, render::apply::people)
+        }
+        Command::Revert { dry_run, namespace } => {
+            let report = ops::revert::revert(&root, &namespace.netns(), *dry_run)?;
+            let changed = report.as_ref().is_some_and(|r| r.changed);
+            face.print_done(&report, changed, render::apply::reverted)
+        }
+        Command::Enable { name, now, dry_run } => {
+            let report = enable::enable(&root, name, &options(*now, *dry_run))?;
+            face.print_done(&report, report.changed, render::enable::people)
+        }
+        Command::Disable { now, dry_run } => {
+            let report = enable::disable(&root, &options(*now, *dry_run))?;
+            face.print_done(&report, report.changed, render::enable::people)
+        }
+        Command::Verify { namespace } => {
+            let report = ops::verify::verify(&root, &namespace.netns())?;
+            let code = if report.matches { 0 } else { DRIFT };
+            face.print(&report, render::verify::people)?;
+            Ok(code.into())
+        }
+        Command::Boot => {
+            let report = ops::boot::boot(&root)?;
+            face.print_done(&report, report.changed, render::apply::booted)
+        }
+    }
+}
+
+fn show(root: &Root, netns: &NetNs, face: &Face) -> Result<ExitCode, Failure> {
+    let report = ops::show::show(root, netns)?;
+    face.print(&report, render::show::people)?;
+    for problem in &report.problems {
+        errors::complain(problem);
+    }
+    Ok(u8::from(!report.problems.is_empty()).into())
+}
+
+fn profile(root: &Root, command: &ProfileCommand, face: &Face) -> Result<ExitCode, Failure> {
+    match command {
+        ProfileCommand::List => {
+            let (entries, broken) = profiles::list(root)?;
+            face.print(&entries, |entries| render::profile::list(entries))?;
+            for error in &broken {
+                errors::explain(error);
+            }
+            Ok(u8::from(!broken.is_empty()).into())
+        }
+        ProfileCommand::Show { name } => {
+            face.print(&profiles::show(root, name)?, render::profile::show)
+        }
+        ProfileCommand::Create {
+            name,
+            values,
+            description,
+            replace,
+        } => {
+            let values = values.values();
+            let profile = Profile {
+                name: name.clone(),
+                description: description
+                    .clone()
+                    .unwrap_or_else(|| format!("{name}: {values}")),
+                settings: Settings::try_from(values).map_err(ops::Error::from)?,
+            };
+            let report = profiles::create(root, &profile, *replace)?;
+            face.print_done(&report, true, render::profile::file)
+        }
+        ProfileCommand::Delete { name } => {
+            let report = profiles::delete(root, name)?;
+            face.print_done(&report, true, render::profile::file)
+        }
+    }
+}
+
+fn options(now: bool, dry_run: bool) -> enable::Options {
+    enable::Options {
+        now,
+        dry_run,
+        running: std::env::current_exe().unwrap_or_else(|_| PathBuf::from("keepalivectl")),
+    }
+}

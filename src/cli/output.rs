@@ -1,0 +1,102 @@
+//! Where reports go: to standard output, for people or as JSON.
+
+use std::io::{self, ErrorKind, Write};
+use std::process::ExitCode;
+
+use keepalivectl::ops;
+use serde::Serialize;
+
+use super::errors;
+
+/// How reports are shown.
+pub struct Face {
+    json: bool,
+}
+
+/// Why a command ends badly.
+pub enum Failure {
+    /// The job failed.
+    Job(ops::Error),
+    /// The job is done and its report could not be written.
+    Output {
+        /// The cause.
+        cause: io::Error,
+        /// Whether the job had changed anything.
+        changed: bool,
+    },
+}
+
+const FAILED: u8 = 1;
+const LEFT_CHANGED: u8 = 4;
+
+impl From<ops::Error> for Failure {
+    fn from(e: ops::Error) -> Failure {
+        Failure::Job(e)
+    }
+}
+
+impl Failure {
+    /// Says what is wrong, and gives the exit code.
+    pub fn report(self) -> ExitCode {
+        let left_changed = match self {
+            Failure::Job(e) => {
+                errors::explain(&e);
+                e.left_changed()
+            }
+            Failure::Output { cause, changed } => {
+                let done = if changed { "it is done, but " } else { "" };
+                errors::complain(&format!("{done}cannot write to standard output: {cause}"));
+                changed
+            }
+        };
+        if left_changed { LEFT_CHANGED } else { FAILED }.into()
+    }
+}
+
+impl Face {
+    /// Reports as JSON, or for people.
+    pub fn new(json: bool) -> Face {
+        Face { json }
+    }
+
+    /// Prints the report of a job that changes nothing.
+    pub fn print<R: Serialize>(
+        &self,
+        report: &R,
+        people: impl Fn(&R) -> String,
+    ) -> Result<ExitCode, Failure> {
+        self.print_done(report, false, people)
+    }
+
+    /// Prints the report of a job that has `changed` something.
+    pub fn print_done<R: Serialize>(
+        &self,
+        report: &R,
+        changed: bool,
+        people: impl Fn(&R) -> String,
+    ) -> Result<ExitCode, Failure> {
+        let written = if self.json {
+            json(report)
+        } else {
+            let mut out = anstream::AutoStream::auto(io::stdout().lock());
+            write(&mut out, people(report).as_bytes())
+        };
+        match written {
+            Ok(()) => Ok(ExitCode::SUCCESS),
+            // Whoever read it has read enough.
+            Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
+            Err(cause) => Err(Failure::Output { cause, changed }),
+        }
+    }
+}
+
+fn json(report: &impl Serialize) -> io::Result<()> {
+    let mut text = serde_json::to_vec_pretty(report)?;
+    text.push(b'\n');
+    write(&mut io::stdout().lock(), &text)
+}
+
+fn write(out: &mut impl Write, text: &[u8]) -> io::Result<()> {
+    out.write_all(text)?;
+    out.flush()
+}

@@ -1,0 +1,113 @@
+//! `profile` for people.
+
+use std::fmt::Write;
+
+use keepalivectl::model::duration::seconds;
+use keepalivectl::ops::profiles::{Origin, ProfileEntry, ProfileFileReport, ProfileReport};
+
+use super::{about, dropped_after, headline, lines, table, warnings};
+
+/// All profiles, one line each.
+pub fn list(entries: &[ProfileEntry]) -> String {
+    let mut rows = table(&[
+        "NAME", "TIME", "INTVL", "PROBES", "DROP", "SURVIVES", "ABOUT",
+    ]);
+    for entry in entries {
+        let about_it = match entry.origin {
+            Origin::BuiltIn => entry.description.clone(),
+            Origin::Administrator => format!("{} (your own)", entry.description),
+        };
+        rows.add_row([
+            entry.name.to_string(),
+            entry.settings.time().to_string(),
+            entry.settings.intvl().to_string(),
+            entry.settings.probes().to_string(),
+            seconds(entry.drop_s),
+            about(entry.survives_idle_ms),
+            about_it,
+        ]);
+    }
+    format!(
+        "{}\nDROP: an idle connection whose peer is silent is dropped after this.\nSURVIVES: \
+         paths that forget an idle flow after more than this keep the connection, one probe lost.\n",
+        lines(&rows)
+    )
+}
+
+/// One profile: what it is, why, and what it is worth.
+pub fn show(report: &ProfileReport) -> String {
+    let settings = report.settings;
+    let mut text = headline(format!("{}: {}", report.name, report.description));
+    // Writing to a String does not fail.
+    let _ = writeln!(
+        text,
+        "\n\ntime {} s, intvl {} s, probes {}",
+        settings.time(),
+        settings.intvl(),
+        settings.probes()
+    );
+    let _ = writeln!(
+        text,
+        "Drops an idle connection, its peer silent, after {}.",
+        dropped_after(&report.idle)
+    );
+    let _ = writeln!(
+        text,
+        "Survives any path that forgets an idle flow after more than {}, one probe lost and the \
+         timers late.",
+        about(report.survives_idle_ms)
+    );
+    if let Some(path) = &report.path {
+        let timeout = seconds(path.idle_timeout_s.into());
+        let _ = writeln!(
+            text,
+            "Made for: {}, which forgets after {timeout}.",
+            path.title
+        );
+    }
+    if let Some(why) = &report.why {
+        let _ = writeln!(text, "Why: {why}");
+    }
+    if let Some(source) = &report.source {
+        let _ = writeln!(text, "Source: {source}");
+    }
+    if let Some(file) = &report.file {
+        let hides = match report.hides_builtin {
+            true => ", in front of the built-in profile of that name",
+            false => "",
+        };
+        let _ = writeln!(text, "Your own, in {}{hides}.", file.display());
+    }
+    let name = &report.name;
+    let _ = writeln!(
+        text,
+        "\nNow: keepalivectl apply {name}\nNow and after every boot: keepalivectl enable {name} --now"
+    );
+    text.push_str(&warnings(&report.warnings));
+    text
+}
+
+/// What `profile create` and `profile delete` did.
+pub fn file(report: &ProfileFileReport) -> String {
+    let (name, file) = (&report.name, report.file.display());
+    let (done, builtin) = match report.settings {
+        Some(settings) => (
+            format!("{name} ({settings}) is written to {file}."),
+            "It wins over the built-in profile of that name.\n",
+        ),
+        None => (
+            format!("{name} is deleted: {file}."),
+            "The built-in profile of that name serves again.\n",
+        ),
+    };
+    let builtin = if report.builtin_of_that_name {
+        builtin
+    } else {
+        ""
+    };
+    format!(
+        "{}\n{builtin}{}",
+        headline(done),
+        warnings(&report.warnings)
+    )
+}

@@ -1,0 +1,117 @@
+//! `show` for people.
+
+use std::fmt::Write;
+
+use keepalivectl::boot::next::{By, NextValue};
+use keepalivectl::model::Setting;
+use keepalivectl::model::duration::seconds;
+use keepalivectl::ops::show::ShowReport;
+
+use super::{dropped_after, headline, lines, table, warnings};
+
+/// What is in force, what the next boot sets, and whether the two agree.
+pub fn people(report: &ShowReport) -> String {
+    let mut text = headline(answer(report));
+    text.push_str("\n\n");
+    text.push_str(&settings(report));
+    text.push('\n');
+    // Writing to a String does not fail.
+    if let Some(drop) = &report.time_to_drop {
+        let refresh = seconds(drop.idle.refresh_s.into());
+        let _ = writeln!(text, "Refresh: every {refresh} while the peer answers");
+    }
+    let _ = writeln!(text, "Enabled: {}", enabled(report));
+    if let Some(drift) = drift(report) {
+        let _ = writeln!(text, "Drift:   {drift}");
+    }
+    let overrides = report.next_boot.overrides.iter().map(ToString::to_string);
+    let notes: Vec<String> = overrides.chain(report.next_boot.notes.clone()).collect();
+    text.push_str(&warnings(&notes));
+    text
+}
+
+fn answer(report: &ShowReport) -> String {
+    match (&report.time_to_drop, &report.harm) {
+        (Some(drop), _) => format!(
+            "An idle connection is probed after {} and, its peer silent, dropped after {}.",
+            seconds(drop.idle.first_probe_s.into()),
+            dropped_after(&drop.idle)
+        ),
+        (None, Some(harm)) => format!("What is in force is dangerous: {harm}."),
+        (None, None) => "The tree of another machine: what its next boot will set.".to_owned(),
+    }
+}
+
+fn settings(report: &ShowReport) -> String {
+    let mut rows = match report.settings {
+        Some(_) => table(&["SETTING", "IN FORCE", "NEXT BOOT", "DECIDED BY"]),
+        None => table(&["SETTING", "NEXT BOOT", "DECIDED BY"]),
+    };
+    for setting in Setting::ALL {
+        let next = report.next_boot.get(setting);
+        let mut row = vec![setting.to_string()];
+        row.extend(report.settings.map(|s| value(setting, s.get(setting))));
+        row.push(value(setting, next.value));
+        row.push(decided(next));
+        rows.add_row(row);
+    }
+    lines(&rows)
+}
+
+fn value(setting: Setting, value: i64) -> String {
+    match (setting, u64::try_from(value)) {
+        (Setting::Time | Setting::Intvl, Ok(s)) if s >= 60 => format!("{value} ({})", seconds(s)),
+        _ => value.to_string(),
+    }
+}
+
+fn decided(next: &NextValue) -> String {
+    let place = match (&next.source, next.line) {
+        (Some(file), Some(line)) => format!("{}:{line}", file.display()),
+        _ => return "the kernel: no file says otherwise".to_owned(),
+    };
+    match next.by {
+        By::Unit => format!("{place}, by keepalivectl.service"),
+        By::Reader(reader) => format!("{place}, by {reader}"),
+        By::Kernel => place,
+    }
+}
+
+fn enabled(report: &ShowReport) -> String {
+    let Some(enabled) = &report.enabled else {
+        return match report.problems.is_empty() {
+            true => "no profile; `keepalivectl enable NAME` keeps one for boot".to_owned(),
+            false => "nothing that can be used".to_owned(),
+        };
+    };
+    let name = match &enabled.profile {
+        Some(name) => name.as_str(),
+        None => "a profile without a name",
+    };
+    let unit = match (report.unit.systemd, report.unit.enabled) {
+        (true, true) => "",
+        (true, false) => ", without its unit, which is not enabled",
+        (false, _) => ", without a unit, for there is no systemd",
+    };
+    format!(
+        "{name} ({}) in {}{unit}",
+        enabled.settings,
+        enabled.file.display()
+    )
+}
+
+fn drift(report: &ShowReport) -> Option<String> {
+    report.settings?;
+    if !report.drift {
+        return Some("none, the next boot sets what is in force".to_owned());
+    }
+    let words: Vec<&str> = report.drifting.iter().map(|s| s.word()).collect();
+    let remedy = match report.enabled.as_ref().and_then(|e| e.profile.as_ref()) {
+        Some(name) => format!("`keepalivectl apply {name}` puts the profile in force now"),
+        None => "`keepalivectl enable NAME` keeps a profile for boot".to_owned(),
+    };
+    Some(format!(
+        "the next boot changes {}; {remedy}",
+        words.join(", ")
+    ))
+}
