@@ -131,14 +131,15 @@ impl Root {
     pub fn read(&self, path: impl AsRef<Path>, limit: usize) -> Result<Option<Content>> {
         let path = path.as_ref();
         // Without O_NONBLOCK a pipe in the file's place would wait for a writer.
-        let file = match self.open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK) {
-            Ok(file) => file,
-            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(None),
-            Err(e) => return Err(self.unreadable(path, e)),
+        let opened = there(self.open(path, OFlag::O_RDONLY | OFlag::O_NONBLOCK));
+        let Some(file) = opened.map_err(|e| self.unreadable(path, e))? else {
+            return Ok(None);
         };
         let stat = fstat(&file).map_err(|e| self.unreadable(path, e))?;
         self.require_file(path, &stat)?;
-        let real_path = self.real_path(&file).unwrap_or_else(|| path.to_owned());
+        let real_path = self
+            .real_path(&file)
+            .map_err(|e| self.unreadable(path, e))?;
         let expected = usize::try_from(stat.st_size).unwrap_or(0);
         let mut bytes = Vec::with_capacity(expected.min(limit) + 1);
         File::from(file)
@@ -162,10 +163,9 @@ impl Root {
     pub fn names(&self, dir: impl AsRef<Path>) -> Result<Vec<String>> {
         let dir = dir.as_ref();
         let failed = |e| self.unreadable(dir, e);
-        let fd = match self.open(dir, OFlag::O_RDONLY | OFlag::O_DIRECTORY) {
-            Ok(fd) => fd,
-            Err(Errno::ENOENT | Errno::ENOTDIR) => return Ok(Vec::new()),
-            Err(e) => return Err(failed(e)),
+        let opened = there(self.open(dir, OFlag::O_RDONLY | OFlag::O_DIRECTORY));
+        let Some(fd) = opened.map_err(failed)? else {
+            return Ok(Vec::new());
         };
         let mut names = Vec::new();
         for entry in nix::dir::Dir::from_fd(fd).map_err(failed)? {
@@ -179,31 +179,57 @@ impl Root {
     }
 
     /// Whether anything is there, after links.
-    pub fn exists(&self, path: impl AsRef<Path>) -> bool {
-        self.open(path.as_ref(), OFlag::O_PATH).is_ok()
+    ///
+    /// # Errors
+    /// It cannot be told, for want of permission say.
+    pub fn exists(&self, path: impl AsRef<Path>) -> Result<bool> {
+        let path = path.as_ref();
+        let found = there(self.open(path, OFlag::O_PATH));
+        found
+            .map(|fd| fd.is_some())
+            .map_err(|e| self.unreadable(path, e))
     }
 
     /// The real path of something that is there, with the status of each of
     /// its folders and of itself, outermost first; `None` if it is not there.
-    pub fn resolve(&self, path: impl AsRef<Path>) -> Option<(PathBuf, Vec<FileStat>)> {
-        let fd = self.open(path.as_ref(), OFlag::O_PATH).ok()?;
-        let real = self.real_path(&fd)?;
-        let status = |p: &Path| {
-            let fd = self.open(p, OFlag::O_PATH).ok()?;
-            fstat(fd).ok()
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn resolve(&self, path: impl AsRef<Path>) -> Result<Option<(PathBuf, Vec<FileStat>)>> {
+        let path = path.as_ref();
+        let failed = |e| self.unreadable(path, e);
+        let Some(fd) = there(self.open(path, OFlag::O_PATH)).map_err(failed)? else {
+            return Ok(None);
         };
+        let real = self.real_path(&fd).map_err(failed)?;
         let mut chain: Vec<&Path> = real.ancestors().collect();
         chain.reverse();
-        let stats = chain.into_iter().map(status).collect::<Option<_>>()?;
-        Some((real, stats))
+        let status = |p: &Path| fstat(self.open(p, OFlag::O_PATH)?);
+        let statuses: nix::Result<_> = chain.into_iter().map(status).collect();
+        let statuses = statuses.map_err(failed)?;
+        Ok(Some((real, statuses)))
     }
 
     /// What a symbolic link says; `None` if there is no link there.
-    pub fn link_target(&self, path: impl AsRef<Path>) -> Option<PathBuf> {
+    ///
+    /// # Errors
+    /// It cannot be told.
+    pub fn link_target(&self, path: impl AsRef<Path>) -> Result<Option<PathBuf>> {
         let path = path.as_ref();
-        let dir = self.open(path.parent()?, OFlag::O_PATH).ok()?;
-        let target = readlinkat(dir, path.file_name()?).ok()?;
-        Some(target.into())
+        let target = || {
+            let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else {
+                return Ok(None);
+            };
+            let Some(dir) = there(self.open(dir, OFlag::O_PATH))? else {
+                return Ok(None);
+            };
+            match readlinkat(dir, name) {
+                Ok(target) => Ok(Some(target.into())),
+                Err(Errno::ENOENT | Errno::EINVAL) => Ok(None),
+                Err(e) => Err(e),
+            }
+        };
+        target().map_err(|e| self.unreadable(path, e))
     }
 
     /// Puts a file of mode 0644 in place, whole: a temporary file in the same
@@ -319,11 +345,11 @@ impl Root {
     }
 
     /// Where an open file really is, inside the tree.
-    fn real_path(&self, fd: &OwnedFd) -> Option<PathBuf> {
+    fn real_path(&self, fd: &OwnedFd) -> nix::Result<PathBuf> {
         let link = format!("/proc/self/fd/{}", fd.as_raw_fd());
-        let real = PathBuf::from(readlink(link.as_str()).ok()?);
-        let inside = real.strip_prefix(&self.path).ok()?;
-        Some(Path::new("/").join(inside))
+        let real = PathBuf::from(readlink(link.as_str())?);
+        let inside = real.strip_prefix(&self.path).map_err(|_| Errno::EXDEV)?;
+        Ok(Path::new("/").join(inside))
     }
 
     /// The folder that `path` is to be written in, and its name there; refused
@@ -409,6 +435,15 @@ impl Root {
             path: self.display(path),
             source: e.into(),
         }
+    }
+}
+
+/// That nothing is there is an answer, not a failure.
+fn there(opened: nix::Result<OwnedFd>) -> nix::Result<Option<OwnedFd>> {
+    match opened {
+        Ok(fd) => Ok(Some(fd)),
+        Err(Errno::ENOENT | Errno::ENOTDIR) => Ok(None),
+        Err(e) => Err(e),
     }
 }
 

@@ -139,12 +139,12 @@ impl Sources {
     /// A folder cannot be read.
     pub fn read(root: &Root, kept: Option<Kept>) -> Result<Sources, Error> {
         let mut readers = [Reader::SystemdSysctl, Reader::SysctlSystem];
-        if !unit::has_systemd(root) {
+        if !unit::has_systemd(root)? {
             readers.reverse();
         }
         Ok(Sources {
             kept,
-            unit_enabled: unit::is_enabled(root),
+            unit_enabled: unit::is_enabled(root)?,
             files: Files::read(root)?,
             readers,
             dropin: root.display(dropin::FILE),

@@ -57,7 +57,7 @@ pub fn read(root: &Root, name: &ProfileName) -> Result<Option<Profile>, Error> {
 /// [`Error::Exists`], or the file cannot be written.
 pub fn write(root: &Root, profile: &Profile, replace: bool) -> Result<PathBuf, Error> {
     let path = file(&profile.name);
-    if !replace && root.exists(&path) {
+    if !replace && root.exists(&path)? {
         return Err(Error::Exists {
             name: profile.name.clone(),
             file: root.display(&path),

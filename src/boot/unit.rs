@@ -28,23 +28,34 @@ pub const INSTALL_DIRS: [&str; 4] = ["/usr/local/bin", "/usr/local/sbin", "/usr/
 const PROGRAM: &str = "keepalivectl";
 
 /// Whether the tree has systemd as its init.
-pub fn has_systemd(root: &Root) -> bool {
-    ["/usr/lib/systemd/systemd", "/lib/systemd/systemd"]
-        .iter()
-        .any(|path| root.exists(path))
+///
+/// # Errors
+/// It cannot be told.
+pub fn has_systemd(root: &Root) -> Result<bool, Error> {
+    Ok(root.exists("/usr/lib/systemd/systemd")? || root.exists("/lib/systemd/systemd")?)
 }
 
 /// Whether systemd runs this machine now (`sd_booted(3)`).
-pub fn is_booted(root: &Root) -> bool {
-    root.is_machine() && root.exists("/run/systemd/system")
+///
+/// # Errors
+/// It cannot be told.
+pub fn is_booted(root: &Root) -> Result<bool, Error> {
+    Ok(root.is_machine() && root.exists("/run/systemd/system")?)
 }
 
 /// Whether the unit will run at the next boot: it is there, linked, and not
 /// masked.
-pub fn is_enabled(root: &Root) -> bool {
-    let unit = root.read(FILE, LIMIT);
-    let runs = unit.is_ok_and(|u| u.is_some_and(|u| !u.bytes.is_empty()));
-    runs && root.link_target(LINK).is_some() && has_systemd(root)
+///
+/// # Errors
+/// It cannot be told.
+pub fn is_enabled(root: &Root) -> Result<bool, Error> {
+    let unit = match root.read(FILE, LIMIT) {
+        // A mask is a link to /dev/null.
+        Err(FileError::NotAFile { .. }) => None,
+        other => other?,
+    };
+    let runs = unit.is_some_and(|u| !u.bytes.is_empty());
+    Ok(runs && root.link_target(LINK)?.is_some() && has_systemd(root)?)
 }
 
 /// Runs systemctl(1), on a machine that systemd runs.
@@ -128,9 +139,13 @@ impl Install {
 /// on its way can be written by others than root.
 pub fn program(root: &Root, running: &Path) -> Result<PathBuf, Error> {
     let install = Install::of(root, running);
-    let found = INSTALL_DIRS
-        .iter()
-        .find_map(|dir| root.resolve(Path::new(dir).join(PROGRAM)));
+    let mut found = None;
+    for dir in INSTALL_DIRS {
+        found = root.resolve(Path::new(dir).join(PROGRAM))?;
+        if found.is_some() {
+            break;
+        }
+    }
     let Some((program, chain)) = found else {
         return Err(Error::NotInstalled { install });
     };

@@ -81,6 +81,10 @@ pub fn disable(root: &Root, options: &Options) -> Result<EnableReport> {
 struct KeepPlan {
     /// What will be kept.
     profile: Option<Profile>,
+    /// Whether the tree has systemd.
+    systemd: bool,
+    /// Whether systemd runs this machine now, and has to be told.
+    booted: bool,
     files: FilePlan,
     next_boot: Next,
     /// What `--now` asks for.
@@ -89,7 +93,7 @@ struct KeepPlan {
 }
 
 fn plan_enable(root: &Root, profile: Profile, options: &Options) -> Result<KeepPlan> {
-    let systemd = unit::has_systemd(root);
+    let systemd = unit::has_systemd(root)?;
     let (kept, text) = dropin::planned(root, &profile);
     let mut files = FilePlan::default();
     let write = |file: &str, text: &str| Change::Write {
@@ -102,7 +106,7 @@ fn plan_enable(root: &Root, profile: Profile, options: &Options) -> Result<KeepP
         files.add(root, write(unit::FILE, &unit::text(&program)))?;
     }
     files.add(root, write(dropin::FILE, &text))?;
-    if systemd && root.link_target(unit::LINK).is_none() {
+    if systemd && root.link_target(unit::LINK)?.is_none() {
         let link = Change::Link {
             file: unit::LINK.into(),
             target: unit::FILE.into(),
@@ -115,6 +119,8 @@ fn plan_enable(root: &Root, profile: Profile, options: &Options) -> Result<KeepP
     let mut warnings = warnings(profile.settings);
     warnings.extend(next_boot.overrides.iter().map(ToString::to_string));
     Ok(KeepPlan {
+        systemd,
+        booted: unit::is_booted(root)?,
         files,
         now: plan_now(options, Some(profile.settings))?,
         next_boot,
@@ -152,6 +158,8 @@ fn plan_disable(root: &Root, options: &Options) -> Result<KeepPlan> {
         false => None,
     };
     Ok(KeepPlan {
+        systemd: unit::has_systemd(root)?,
+        booted: unit::is_booted(root)?,
         profile: None,
         files,
         now: plan_now(options, settings)?,
@@ -191,7 +199,7 @@ fn run(
         dry_run: options.dry_run,
         settings,
         file: root.display(dropin::FILE),
-        systemd: unit::has_systemd(root),
+        systemd: plan.systemd,
         changes: plan.files.changes(root),
         next_boot: plan.next_boot,
         now: plan.now.map(|p| {
@@ -219,7 +227,7 @@ fn carry_out(root: &Root, mut plan: KeepPlan, lock: lock::Lock) -> Result<KeepPl
     }
     // The unit may want the lock.
     drop(lock);
-    if unit::is_booted(root) {
+    if plan.booted {
         match tell_systemd(&plan) {
             Ok(()) => {}
             // The unit is tried in its sandbox: if it fails now, it will fail

@@ -78,7 +78,7 @@ impl FilePlan {
     /// What stands there cannot be read, or is neither a file nor a link.
     pub fn add(&mut self, root: &Root, change: Change) -> Result<()> {
         let file = change.file().clone();
-        let undo = match root.link_target(&file) {
+        let undo = match root.link_target(&file)? {
             Some(target) => Change::Link { file, target },
             None => match root.read(&file, LIMIT)? {
                 Some(content) => Change::Write {

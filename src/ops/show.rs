@@ -73,7 +73,7 @@ pub fn show(root: &Root, netns: &NetNs) -> Result<ShowReport> {
         harm: legal.and_then(|s| s.err()).map(|e| e.to_string()),
         enabled: sources.kept.as_ref().map(EnabledReport::from),
         unit: UnitReport {
-            systemd: unit::has_systemd(root),
+            systemd: unit::has_systemd(root)?,
             enabled: sources.unit_enabled,
         },
         next_boot,
