@@ -156,21 +156,17 @@ impl Reader {
         let lines: Vec<Line> = read.flat_map(lines).collect();
         let key = setting.key().replace('.', "/");
         let mut verdict = Verdict::default();
-        let named: Vec<&Line> = lines.iter().filter(|l| l.key == key).collect();
-        let candidates: Vec<&Line> = match (self, named.last()) {
-            // A glob does not set what is named, wherever it is named.
-            (_, None) => self.globs(&lines, &key),
-            (Reader::SystemdSysctl, Some(last)) => vec![last],
-            (Reader::SysctlSystem, Some(_)) => named,
+        let candidates = match self {
+            Reader::SystemdSysctl => written_by_systemd(&lines, &key),
+            Reader::SysctlSystem => written_by_sysctl(&lines, &key),
         };
         for line in candidates {
             let place = format!("{}:{}", line.file.display(), line.number);
             match &line.value {
-                None if self == Reader::SystemdSysctl => verdict.notes.push(format!(
+                None => verdict.notes.push(format!(
                     "{place}: `-{}` cancels every earlier assignment",
                     setting.key()
                 )),
-                None => {}
                 Some(text) => match kernel_takes(setting, text, hz) {
                     Some(value) => {
                         verdict.decided = Some(Decided {
@@ -188,29 +184,37 @@ impl Reader {
         }
         verdict
     }
+}
 
-    /// The globs that match a key and assign, in the order in which they are
-    /// written.
-    fn globs<'l>(self, lines: &'l [Line], key: &str) -> Vec<&'l Line<'l>> {
-        let mut globs: Vec<&Line> = Vec::new();
-        for line in lines.iter().filter(|l| l.matches(key)) {
-            if self == Reader::SystemdSysctl {
-                // The same glob again replaces the first, at the end; with the
-                // same value it stays where it was.
-                let same = globs.iter().position(|g| g.key == line.key);
-                if let Some(at) = same {
-                    if globs[at].value == line.value {
-                        globs[at] = line;
-                        continue;
-                    }
-                    globs.remove(at);
-                }
+/// The lines that systemd-sysctl follows for a key. It keeps one line for each
+/// key or glob, the last one said, and a key of its own wins over globs, even
+/// one that only says to leave it alone. A glob said again moves to the end,
+/// unless it says the same.
+fn written_by_systemd<'l>(lines: &'l [Line], key: &str) -> Vec<&'l Line<'l>> {
+    let mut kept: Vec<&Line> = Vec::new();
+    for line in lines.iter().filter(|l| l.key == key || l.matches(key)) {
+        match kept.iter().position(|k| k.key == line.key) {
+            Some(at) if kept[at].value == line.value => kept[at] = line,
+            Some(at) => {
+                kept.remove(at);
+                kept.push(line);
             }
-            globs.push(line);
+            None => kept.push(line),
         }
-        globs.retain(|g| g.value.is_some());
-        globs
     }
+    match kept.iter().find(|k| k.key == key) {
+        Some(named) => vec![named],
+        None => kept.into_iter().filter(|g| g.value.is_some()).collect(),
+    }
+}
+
+/// The lines that `sysctl --system` follows for a key: all, in their order. A
+/// key of its own, spelt plainly, keeps globs away.
+fn written_by_sysctl<'l>(lines: &'l [Line], key: &str) -> Vec<&'l Line<'l>> {
+    let named = lines.iter().any(|l| l.path == key);
+    let counts = |l: &&Line| l.key == key || (!named && l.matches(key));
+    let assign = lines.iter().filter(|l| l.value.is_some());
+    assign.filter(counts).collect()
 }
 
 /// The lines of a file that say something.
@@ -219,8 +223,10 @@ fn lines(file: &ConfigFile) -> impl Iterator<Item = Line<'_>> {
         .zip(file.text.split('\n'))
         .filter_map(|(number, raw)| {
             let (key, value) = split(raw.trim())?;
+            let path = swapped(key);
             Some(Line {
-                key: normalized(key),
+                key: simplified(&path),
+                path,
                 value,
                 file: &file.path,
                 number,
@@ -245,7 +251,9 @@ fn split(line: &str) -> Option<(&str, Option<&str>)> {
 
 /// One line that says something.
 struct Line<'f> {
-    /// With slashes, as a path below /proc/sys.
+    /// As a path below /proc/sys, as it is spelt.
+    path: String,
+    /// The same without needless slashes.
     key: String,
     /// `None` for a bare `-key`.
     value: Option<&'f str>,
@@ -278,7 +286,7 @@ fn pattern(glob: &str) -> Option<Pattern> {
 
 /// A key as a path: if its first separator is a dot, dots and slashes change
 /// places (`sysctl_normalize` in systemd, `slashdot` in procps-ng).
-fn normalized(key: &str) -> String {
+fn swapped(key: &str) -> String {
     let dotted = key
         .find(['.', '/'])
         .is_some_and(|i| key[i..].starts_with('.'));
@@ -287,11 +295,14 @@ fn normalized(key: &str) -> String {
         '/' => '.',
         other => other,
     };
-    let path: String = if dotted {
-        key.chars().map(swap).collect()
-    } else {
-        key.to_owned()
-    };
+    match dotted {
+        true => key.chars().map(swap).collect(),
+        false => key.to_owned(),
+    }
+}
+
+/// The path that the kernel would find (`path_simplify` in systemd).
+fn simplified(path: &str) -> String {
     let parts: Vec<&str> = path.split('/').filter(|p| !["", "."].contains(p)).collect();
     parts.join("/")
 }
@@ -417,6 +428,15 @@ mod tests {
         assert_eq!(value(Reader::SysctlSystem, &files), Some(2));
         files.read.pop();
         assert_eq!(value(Reader::SysctlSystem, &files), Some(1));
+    }
+
+    #[test]
+    fn an_odd_spelling_keeps_no_glob_away_from_procps() {
+        let found = time(&[
+            ("a", "/net/ipv4/tcp_keepalive_time = 20"),
+            ("b", "net.ipv4.tcp_keepalive_* = 5"),
+        ]);
+        assert_eq!(found, [Some((20, 1)), Some((5, 1))]);
     }
 
     #[test]

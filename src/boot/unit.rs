@@ -77,7 +77,7 @@ pub fn systemctl(arguments: &[&str]) -> Result<(), Error> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(failed(said.trim().replace('\n', "; ")))
+    Err(failed(said.trim().replace('\n', " ")))
 }
 
 /// The unit file's text as it is; `None` if there is none.

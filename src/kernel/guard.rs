@@ -15,7 +15,7 @@ use nix::fcntl::{OFlag, open};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::stat::Mode;
 use nix::sys::wait::waitpid;
-use nix::unistd::{ForkResult, Pid, fork, pipe, read, setsid, write};
+use nix::unistd::{ForkResult, Pid, fork, pipe2, read, setsid, write};
 
 use super::Error;
 use crate::model::{Setting, Values};
@@ -41,7 +41,8 @@ impl Guard {
             .collect::<io::Result<Vec<OldValue>>>()
             .map_err(Error::Guard)?;
         let failed = |e: Errno| Error::Guard(io::Error::from(e));
-        let (ours, alive) = pipe().map_err(failed)?;
+        // Not for programs that others start meanwhile: they would keep it open.
+        let (ours, alive) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
         // SAFETY: the child calls async-signal-safe functions only (close,
         // setsid, read, open, write, _exit), allocates nothing and never
         // returns from this block, so it is sound even with other threads.

@@ -24,15 +24,16 @@ pub fn read() -> Result<Values, Error> {
 }
 
 /// Fails if going from `before` to `after` would fail for want of permission.
-/// Writes nothing.
+/// Writes nothing. The three files have one permission, so one is tried.
 ///
 /// # Errors
 /// [`Error::NotPermitted`], [`Error::ReadOnly`] or [`Error::Write`].
 pub fn check_writable(before: Values, after: Settings) -> Result<(), Error> {
     let after = after.values();
-    after
-        .differences(before)
-        .try_for_each(|setting| sysctl::check_writable(setting, after.get(setting)))
+    match after.differences(before).next() {
+        Some(setting) => sysctl::check_writable(setting, after.get(setting)),
+        None => Ok(()),
+    }
 }
 
 /// Goes from `before`, which is in force, to `after`: writes what differs,

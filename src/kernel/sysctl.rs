@@ -6,6 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::sync::OnceLock;
 
 use ::sysctl::{Ctl, CtlValue, Sysctl, SysctlError};
 use nix::errno::Errno;
@@ -16,8 +17,8 @@ use crate::model::Setting;
 /// Reads one setting of the calling thread's network namespace.
 pub(super) fn read(setting: Setting) -> Result<i64, Error> {
     let failed = |source| Error::Read { setting, source };
-    let ctl = open(setting).map_err(failed)?;
-    let value = ctl.value_string().map_err(|e| failed(cause(&ctl, e)))?;
+    let ctl = key(setting).map_err(failed)?;
+    let value = ctl.value_string().map_err(|e| failed(cause(ctl, e)))?;
     value
         .parse()
         .map_err(|_| Error::NotANumber { setting, value })
@@ -26,9 +27,9 @@ pub(super) fn read(setting: Setting) -> Result<i64, Error> {
 /// Writes one setting.
 pub(super) fn write(setting: Setting, value: i64) -> Result<(), Error> {
     let failed = |source| refused(setting, value, source);
-    let ctl = open(setting).map_err(failed)?;
+    let ctl = key(setting).map_err(failed)?;
     ctl.set_value(CtlValue::String(value.to_string()))
-        .map_err(|e| failed(cause(&ctl, e)))?;
+        .map_err(|e| failed(cause(ctl, e)))?;
     Ok(())
 }
 
@@ -36,12 +37,22 @@ pub(super) fn write(setting: Setting, value: i64) -> Result<(), Error> {
 /// nothing: the kernel checks the permission when the file is opened.
 pub(super) fn check_writable(setting: Setting, value: i64) -> Result<(), Error> {
     let failed = |source| refused(setting, value, source);
-    let ctl = open(setting).map_err(failed)?;
+    let ctl = key(setting).map_err(failed)?;
     OpenOptions::new()
         .write(true)
         .open(ctl.path())
         .map(drop)
         .map_err(failed)
+}
+
+/// The crate opens a key once to see that it is there; once is enough.
+fn key(setting: Setting) -> io::Result<&'static Ctl> {
+    static KEYS: [OnceLock<Ctl>; 3] = [const { OnceLock::new() }; 3];
+    let known = &KEYS[setting as usize];
+    match known.get() {
+        Some(ctl) => Ok(ctl),
+        None => open(setting).map(|ctl| known.get_or_init(|| ctl)),
+    }
 }
 
 fn open(setting: Setting) -> io::Result<Ctl> {

@@ -159,17 +159,17 @@ pub fn apply(root: &Root, netns: &NetNs, target: &Target, dry_run: bool) -> Resu
 }
 
 /// Carries out what `plan` plans, under the lock.
-fn carry_out(root: &Root, plan: impl Fn() -> Result<Plan>) -> Result<Plan> {
-    // Without the lock first: to change nothing takes no privilege, and who
-    // lacks it should hear that and not that a lock cannot be had.
-    let sketch = plan()?;
-    if sketch.writes.is_empty() {
-        return Ok(sketch);
-    }
-    keepalive::check_writable(sketch.before, sketch.after)?;
-    let _lock = lock::take(root)?;
-    let _signals = signals::hold()?;
+fn carry_out(root: &Root, plan: impl FnOnce() -> Result<Plan>) -> Result<Plan> {
+    // To change nothing takes no privilege; and who lacks it for a change
+    // should hear that, and not that a lock cannot be had.
+    let lock = lock::take(root);
     let plan = plan()?;
+    if plan.writes.is_empty() {
+        return Ok(plan);
+    }
+    keepalive::check_writable(plan.before, plan.after)?;
+    let _lock = lock?;
+    let _signals = signals::hold()?;
     remember_and_carry_out(root, &plan)?;
     Ok(plan)
 }
@@ -180,12 +180,22 @@ pub(super) fn remember_and_carry_out(root: &Root, plan: &Plan) -> Result<()> {
     if plan.writes.is_empty() {
         return Ok(());
     }
+    remember_while(root, plan.before, || plan.carry_out())
+}
+
+/// Remembers for `revert` what was in force before the first `apply`, unless
+/// `job` then fails.
+pub(super) fn remember_while(
+    root: &Root,
+    before: Values,
+    job: impl FnOnce() -> Result<()>,
+) -> Result<()> {
     let record = record(root)?;
     let first = record.read()?.is_none();
     if first {
-        record.write(plan.before)?;
+        record.write(before)?;
     }
-    plan.carry_out().inspect_err(|failed| {
+    job().inspect_err(|failed| {
         if first && !failed.left_changed() {
             // Nothing was applied, so there is nothing to revert. If the record
             // stays, it only says what is in force.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::apply::{self, ApplyReport, remember_and_carry_out};
+use super::apply::{self, ApplyReport, remember_and_carry_out, remember_while};
 use super::files::{Change, FilePlan};
 use super::{Error, Result, profiles, require_machine, warnings};
 use crate::boot::next::{Next, Sources};
@@ -214,59 +214,59 @@ fn run(
     })
 }
 
-/// Files, then the kernel, then the unit; each step undoes those before it if
-/// it fails. Returns the plan, with what is worth knowing added.
+/// Files, then the kernel; what fails undoes what came before it. Returns the
+/// plan, with what is worth knowing added.
 fn carry_out(root: &Root, mut plan: KeepPlan, lock: lock::Lock) -> Result<KeepPlan> {
     if let Some(now) = &plan.now {
         keepalive::check_writable(now.before, now.after)?;
     }
     let _signals = signals::hold()?;
     plan.files.carry_out(root)?;
-    if let Some(now) = &plan.now {
+    let unit_applies = plan.booted && plan.profile.is_some();
+    if let Some(now) = plan.now.as_ref().filter(|_| !unit_applies) {
         remember_and_carry_out(root, now).map_err(|e| plan.files.undo_all(root, e))?;
     }
     // The unit may want the lock.
     drop(lock);
-    if plan.booted {
-        match tell_systemd(&plan) {
-            Ok(()) => {}
-            // The unit is tried in its sandbox: if it fails now, it will fail
-            // at boot.
-            Err(e) if plan.profile.is_some() && plan.now.is_some() => {
-                return Err(undo(root, &plan, e));
-            }
-            Err(e) => plan.warnings.push(e.to_string()),
+    if !plan.booted {
+        return Ok(plan);
+    }
+    match plan.now.as_ref().filter(|_| unit_applies) {
+        Some(now) => start_unit(root, now).map_err(|e| {
+            let e = plan.files.undo_all(root, e);
+            // systemd goes on with the files as they were, or says so itself.
+            let _ = unit::systemctl(&["daemon-reload"]);
+            e
+        })?,
+        None => {
+            let told = tell_systemd(&plan);
+            plan.warnings.extend(told.err().map(|e| e.to_string()));
         }
     }
     Ok(plan)
 }
 
-fn tell_systemd(plan: &KeepPlan) -> Result<()> {
-    let now = plan.now.is_some();
-    if now && plan.profile.is_none() {
-        // A unit that was never started is no failure.
-        let _ = unit::systemctl(&["stop", unit::NAME]);
-    }
+/// Lets the unit apply the profile, as it will at boot: so it is known to work
+/// in its sandbox.
+fn start_unit(root: &Root, now: &apply::Plan) -> Result<()> {
     unit::systemctl(&["daemon-reload"])?;
-    if now && plan.profile.is_some() {
+    remember_while(root, now.before, || {
         unit::systemctl(&["restart", unit::NAME])?;
-    }
-    Ok(())
+        let in_force = keepalive::read()?;
+        let wanted = now.after;
+        match in_force == wanted.values() {
+            true => Ok(()),
+            false => Err(Error::NotInForce { wanted, in_force }),
+        }
+    })
 }
 
-/// Undoes all of `enable --now`.
-fn undo(root: &Root, plan: &KeepPlan, cause: Error) -> Error {
-    let back = plan.now.as_ref().and_then(|now| {
-        let before = Settings::try_from(now.before).ok()?;
-        keepalive::replace(now.after.values(), before).err()
-    });
-    let cause = plan.files.undo_all(root, cause);
-    let _ = unit::systemctl(&["daemon-reload"]);
-    match back {
-        None => cause,
-        Some(e) => Error::NotUndone {
-            left: vec![e.to_string()],
-            cause: Box::new(cause),
-        },
+/// Tells systemd of the changed files.
+fn tell_systemd(plan: &KeepPlan) -> Result<()> {
+    if plan.now.is_some() {
+        // Before its file is forgotten. That it was never started is no
+        // failure.
+        let _ = unit::systemctl(&["stop", unit::NAME]);
     }
+    Ok(unit::systemctl(&["daemon-reload"])?)
 }

@@ -94,6 +94,17 @@ pub enum Error {
         /// The tree.
         root: PathBuf,
     },
+    /// The unit ran and did not put in force here what it should.
+    #[error(
+        "the unit ran, and {in_force} is in force here instead of {wanted}; is this another \
+         network namespace?"
+    )]
+    NotInForce {
+        /// What is enabled.
+        wanted: Settings,
+        /// What is in force.
+        in_force: Values,
+    },
     /// It failed and everything is as it was before.
     #[error("nothing is changed")]
     Undone(#[source] Box<Error>),

@@ -9,6 +9,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod apply;
+mod bench;
 mod boots;
 mod bytes;
 mod command;

@@ -1,1 +1,62 @@
+//! systemd-analyze(1) on the unit, as `enable` installs it.
 
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+use crate::fixture::{Tree, UNIT};
+use crate::sandbox::sandboxed;
+
+fn analyze(arguments: &[&str]) -> Output {
+    let output = Command::new("systemd-analyze").args(arguments).output();
+    output.expect("systemd-analyze is installed")
+}
+
+/// The unit that `enable` writes, at a place that needs no other root.
+fn installed_unit() -> String {
+    let tree = Tree::with_systemd();
+    tree.run("enable ssh").code(0);
+    let unit = tree.read(UNIT);
+    let folder = Path::new("/run/units");
+    fs::create_dir_all(folder).unwrap();
+    let path = folder.join("keepalivectl.service");
+    // What the unit runs has to be there for `verify`.
+    let program = std::env::current_exe().unwrap();
+    let program = program.to_str().unwrap();
+    let unit = unit.replace("/usr/local/bin/keepalivectl", program);
+    fs::write(&path, unit).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+sandboxed! {
+    #[ignore = "needs systemd-analyze"]
+    fn the_unit_is_clean() {
+        let unit = installed_unit();
+        let verify = |unit: &str| analyze(&["verify", "--recursive-errors=yes", unit]);
+        let output = verify(&unit);
+        assert!(output.status.success(), "{output:?}");
+        assert!(output.stderr.is_empty(), "{output:?}");
+        // And it would see a fault.
+        let broken = unit.replace("keepalivectl.service", "broken.service");
+        let text = fs::read_to_string(&unit).unwrap().replace("Type=oneshot", "Typo=oneshot");
+        fs::write(&broken, text).unwrap();
+        assert!(!verify(&broken).status.success());
+    }
+}
+
+sandboxed! {
+    #[ignore = "needs systemd-analyze"]
+    fn the_unit_is_exposed_by_1_1_at_most() {
+        let unit = installed_unit();
+        let security = |threshold: &str| {
+            analyze(&["security", "--offline=yes", "--no-pager", threshold, &unit])
+        };
+        let output = security("--threshold=11");
+        assert!(output.status.success(), "{output:?}");
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let last = text.lines().find(|l| l.contains("Overall exposure")).unwrap();
+        eprintln!("unit: {}", last.trim_start_matches(['→', ' ']));
+        // And the gate shuts.
+        assert!(!security("--threshold=1").status.success());
+    }
+}
