@@ -128,9 +128,7 @@ fn profile(root: &Root, command: &ProfileCommand, face: &Face) -> Result<ExitCod
             let values = values.values();
             let profile = Profile {
                 name: name.clone(),
-                description: description
-                    .clone()
-                    .unwrap_or_else(|| format!("{name}: {values}")),
+                description: description.clone().unwrap_or_else(|| values.to_string()),
                 settings: Settings::try_from(values).map_err(ops::Error::from)?,
             };
             let report = profiles::create(root, &profile, *replace)?;

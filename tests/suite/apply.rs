@@ -11,7 +11,7 @@ use nix::unistd::geteuid;
 use serde_json::json;
 
 use crate::bytes::noise;
-use crate::command::{BINARY, Said, run};
+use crate::command::{Said, binary, run};
 use crate::sandbox::{in_force, in_new_namespaces, put_in_force, read_only_sysctls, sandboxed};
 
 const DEFAULT: [i64; 3] = [7200, 75, 9];
@@ -169,7 +169,7 @@ fn without_the_privilege_it_says_which_and_what_to_run() {
     let place = tempfile::tempdir().unwrap();
     fs::set_permissions(place.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let binary = place.path().join("keepalivectl");
-    fs::copy(BINARY, &binary).unwrap();
+    fs::copy(crate::command::binary(), &binary).unwrap();
     let unprivileged = |line: &str| {
         let mut command = Command::new(&binary);
         command.args(line.split_whitespace());
@@ -213,7 +213,7 @@ sandboxed! {
         let children: Vec<Child> = (1..=50)
             .map(|n| {
                 let values = [1000 + n, 100 + n, n].map(|v: i32| v.to_string());
-                Command::new(BINARY)
+                Command::new(binary())
                     .args(["apply", "--time", &values[0], "--intvl", &values[1]])
                     .args(["--probes", &values[2]])
                     .stdout(Stdio::null())

@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
-use crate::command::{BINARY, run};
+use crate::command::{binary, run};
 use crate::sandbox::sandboxed;
 
 const ROUNDS: usize = 5;
@@ -73,7 +73,7 @@ sandboxed! {
         let write = set([60, 30, 4]);
         let pair = |name, ours: &str, theirs: &String, before: &str| Pair {
             name,
-            ours: format!("{BINARY} {ours}"),
+            ours: format!("{} {ours}", binary()),
             theirs: theirs.clone(),
             before: before.to_owned(),
         };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::bytes::noise;
-use crate::command::{BINARY, keepalivectl};
+use crate::command::{binary, keepalivectl};
 
 const REPORT: &str = "\
 [Unit]
@@ -71,7 +71,7 @@ impl Image {
             .status();
         assert!(status.unwrap().success());
         let program = image.root().join("usr/local/bin/keepalivectl");
-        fs::copy(BINARY, program).unwrap();
+        fs::copy(binary(), program).unwrap();
         image
     }
 

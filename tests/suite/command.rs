@@ -6,8 +6,12 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 
-/// The built binary.
-pub const BINARY: &str = env!("CARGO_BIN_EXE_keepalivectl");
+/// The built binary: cargo's, or where the tests run without cargo, the one
+/// that is named.
+pub fn binary() -> String {
+    let named = std::env::var("KEEPALIVECTL_TEST_BINARY");
+    named.unwrap_or_else(|_| env!("CARGO_BIN_EXE_keepalivectl").to_owned())
+}
 
 /// What one run said.
 #[derive(Debug)]
@@ -58,7 +62,7 @@ impl Said {
 
 /// Runs the binary with these arguments.
 pub fn keepalivectl<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Said {
-    let output = Command::new(BINARY)
+    let output = Command::new(binary())
         .args(arguments)
         .stdin(Stdio::null())
         .output();
@@ -121,7 +125,7 @@ fn a_wrong_command_line_is_2() {
 fn a_closed_pipe_is_no_error() {
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);
-    let output = Command::new(BINARY)
+    let output = Command::new(binary())
         .args(["profile", "list"])
         .stdout(writer)
         .stderr(Stdio::piped())
@@ -135,7 +139,7 @@ fn a_closed_pipe_is_no_error() {
 fn a_full_disk_is_one() {
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let run = |file: File| {
-        Command::new(BINARY)
+        Command::new(binary())
             .arg("profile")
             .arg("list")
             .stdout(file)

@@ -169,7 +169,7 @@ fn a_broken_drop_in_is_replaced_when_asked() {
 fn the_mode_does_not_follow_the_umask() {
     use std::os::unix::process::CommandExt;
     let tree = Tree::new();
-    let mut command = std::process::Command::new(crate::command::BINARY);
+    let mut command = std::process::Command::new(crate::command::binary());
     command.args(["--root", tree.path("").to_str().unwrap(), "enable", "ssh"]);
     // SAFETY: umask(2) is async-signal-safe.
     unsafe {

@@ -9,7 +9,7 @@ use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::command::{BINARY, Said};
+use crate::command::{Said, binary};
 use crate::fixture::{DROPIN, Tree};
 use crate::sandbox::{in_force, put_in_force, sandboxed};
 
@@ -35,7 +35,7 @@ fn strace(options: &[&str], arguments: &[&str]) -> Said {
     let output = Command::new("strace")
         .args(["-qq", "-e", "signal=none", "-o", "/dev/null"])
         .args(options)
-        .arg(BINARY)
+        .arg(binary())
         .args(arguments)
         .stdin(Stdio::null())
         .output()

@@ -58,7 +58,7 @@ fn an_own_profile_is_a_sysctl_file_and_can_be_deleted() {
     tree.run("profile create mine --time 1m --intvl 10s --probes 3")
         .code(0)
         .says("60/10/3");
-    assert_eq!(tree.read(MINE), GOOD.replace("# mine", "# mine: 60/10/3"));
+    assert_eq!(tree.read(MINE), GOOD.replace("# mine", "# 60/10/3"));
     assert_eq!(tree.mode(MINE), 0o644);
     assert_eq!(tree.files(), [MINE]);
     let list = tree.run("profile list --json").code(0).json();

@@ -36,6 +36,7 @@ pub fn run(test: &str, body: impl FnOnce()) {
         return;
     }
     let (_crate, name) = test.split_once("::").unwrap();
+    let place = tempfile::tempdir().unwrap();
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args([
@@ -46,6 +47,7 @@ pub fn run(test: &str, body: impl FnOnce()) {
             "--test-threads=1",
         ])
         .env(INSIDE, "1")
+        .env("TMPDIR", place.path())
         .stdin(Stdio::null());
     in_new_namespaces(&mut command);
     let output = match command.output() {

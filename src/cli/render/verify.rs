@@ -28,6 +28,10 @@ pub fn people(report: &VerifyReport) -> String {
             difference.enabled.to_string(),
         ]);
     }
+    // Writing to a String does not fail.
     let _ = write!(text, "\n\n{}", lines(&rows));
+    if let Some(name) = &enabled.profile {
+        let _ = writeln!(text, "\n`keepalivectl apply {name}` puts it in force.");
+    }
     text
 }
