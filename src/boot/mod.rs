@@ -2,7 +2,7 @@
 //! under a [`Root`].
 //!
 //! There is one record of what is kept for boot, an ordinary drop-in in
-//! `/etc/sysctl.d` ([`dropin`]). [`sysctld`] knows who else has a say, [`unit`]
+//! `/etc/sysctl.d` ([`dropin`]). [`sysctld`] knows who else has a say, [`unit`](mod@unit)
 //! has the last word where systemd is, and [`next`] puts the three together.
 
 pub mod before;
