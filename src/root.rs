@@ -5,9 +5,11 @@
 //! link at all: each folder on the way is opened without following, the file
 //! is made beside its final name, and a rename puts it in place.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 
 use nix::errno::Errno;
@@ -88,6 +90,8 @@ pub struct Content {
     pub real_path: PathBuf,
     /// Its bytes.
     pub bytes: Vec<u8>,
+    /// Its permissions, such as 0o644.
+    pub mode: u32,
 }
 
 impl Root {
@@ -101,7 +105,8 @@ impl Root {
     /// The tree below a folder.
     ///
     /// # Errors
-    /// [`FileError::NoRoot`] if it is not a folder.
+    /// [`FileError::NoRoot`] if it is not a folder, or has a name that is not
+    /// UTF-8 and could not be reported.
     pub fn at(path: impl AsRef<Path>) -> Result<Root> {
         let failed = |source| FileError::NoRoot {
             path: path.as_ref().to_owned(),
@@ -110,6 +115,9 @@ impl Root {
         let real = path.as_ref().canonicalize().map_err(failed)?;
         if !real.is_dir() {
             return Err(failed(io::Error::from(Errno::ENOTDIR)));
+        }
+        if real.to_str().is_none() {
+            return Err(failed(io::Error::from(Errno::EILSEQ)));
         }
         Ok(Root { path: real })
     }
@@ -153,14 +161,19 @@ impl Root {
             let path = self.display(path);
             return Err(FileError::TooLarge { path, limit });
         }
-        Ok(Some(Content { real_path, bytes }))
+        let mode = stat.st_mode & 0o7777;
+        Ok(Some(Content {
+            real_path,
+            bytes,
+            mode,
+        }))
     }
 
     /// The names in a folder, unsorted; none if there is no such folder.
     ///
     /// # Errors
     /// Not readable.
-    pub fn names(&self, dir: impl AsRef<Path>) -> Result<Vec<String>> {
+    pub fn names(&self, dir: impl AsRef<Path>) -> Result<Vec<OsString>> {
         let dir = dir.as_ref();
         let failed = |e| self.unreadable(dir, e);
         let opened = there(self.open(dir, OFlag::O_RDONLY | OFlag::O_DIRECTORY));
@@ -170,9 +183,9 @@ impl Root {
         let mut names = Vec::new();
         for entry in nix::dir::Dir::from_fd(fd).map_err(failed)? {
             let entry = entry.map_err(failed)?;
-            let name = entry.file_name().to_string_lossy();
+            let name = OsStr::from_bytes(entry.file_name().to_bytes());
             if name != "." && name != ".." {
-                names.push(name.into_owned());
+                names.push(name.to_owned());
             }
         }
         Ok(names)
@@ -232,14 +245,14 @@ impl Root {
         target().map_err(|e| self.unreadable(path, e))
     }
 
-    /// Puts a file of mode 0644 in place, whole: a temporary file in the same
-    /// folder, fsync, rename, fsync of the folder. Folders on the way are made.
+    /// Puts a file in place, whole: a temporary file in the same folder, fsync,
+    /// rename, fsync of the folder. Folders on the way are made.
     ///
     /// # Errors
     /// [`FileError::Link`] or [`FileError::NotAFile`] if something else stands
     /// in its place, [`FileError::Write`] for all else. The old file is then
     /// untouched, unless it was the last fsync that failed.
-    pub fn replace(&self, path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
+    pub fn replace(&self, path: impl AsRef<Path>, bytes: &[u8], mode: u32) -> Result<()> {
         let path = path.as_ref();
         let failed = |e: Errno| self.unwritable(path, e);
         let (dir, name) = self.place(path)?;
@@ -247,7 +260,7 @@ impl Root {
         remove_at(&dir, &temporary).map_err(failed)?;
         let put = || -> io::Result<()> {
             let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_CLOEXEC;
-            let mode = Mode::S_IRUSR | Mode::S_IWUSR | Mode::S_IRGRP | Mode::S_IROTH;
+            let mode = Mode::from_bits_truncate(mode);
             let mut file = File::from(openat(&dir, temporary.as_str(), flags, mode)?);
             file.write_all(bytes)?;
             // The umask may have taken bits away.
@@ -341,7 +354,14 @@ impl Root {
         } else {
             path
         };
-        openat2(self.top()?, path, how)
+        let top = self.top()?;
+        loop {
+            // EAGAIN: something was renamed while a `..` was being followed.
+            match openat2(&top, path, how) {
+                Err(Errno::EAGAIN | Errno::EINTR) => {}
+                other => return other,
+            }
+        }
     }
 
     /// Where an open file really is, inside the tree.
@@ -391,8 +411,13 @@ impl Root {
         let enter = || openat(dir, step, flags, Mode::empty());
         match enter() {
             Err(Errno::ENOENT) if make => {
-                match mkdirat(dir, step, Mode::from_bits_truncate(0o755)) {
-                    Ok(()) | Err(Errno::EEXIST) => enter().map_err(failed),
+                let mode = Mode::from_bits_truncate(0o755);
+                match mkdirat(dir, step, mode) {
+                    // The umask may have taken bits away.
+                    Ok(()) => enter()
+                        .and_then(|made| fchmod(&made, mode).map(|()| made))
+                        .map_err(failed),
+                    Err(Errno::EEXIST) => enter().map_err(failed),
                     Err(e) => Err(failed(e)),
                 }
             }

@@ -50,7 +50,7 @@ impl<'r> Record<'r> {
     pub fn write(&self, values: Values) -> Result<(), Error> {
         let about = "in force before the first `keepalivectl apply` since boot";
         let text = profile::to_text(&[about, &self.boot], values);
-        Ok(self.root.replace(&self.path, text.as_bytes())?)
+        Ok(self.root.replace(&self.path, text.as_bytes(), 0o644)?)
     }
 
     /// Forgets them.

@@ -70,7 +70,8 @@ pub fn read(root: &Root) -> Result<Option<Kept>, Error> {
         Error::NotAProfile { file, error }
     })?;
     Ok(Some(Kept {
-        profile: parsed.comments.iter().find_map(|c| name_in(c)),
+        // The last: a description may say anything.
+        profile: parsed.comments.iter().rev().find_map(|c| name_in(c)),
         file: root.display(FILE),
         settings,
         lines: parsed.lines,

@@ -77,7 +77,7 @@ pub enum Error {
     },
     /// The installed program could be changed by others than root.
     #[error(
-        "{} {why}, so others than root could decide what runs at boot; install it properly with: {}",
+        "{} {why}, and root alone may decide what runs at boot; install it properly with: {}",
         path.display(),
         install.display
     )]

@@ -33,7 +33,8 @@ pub enum By {
 pub struct NextValue {
     /// The value.
     pub value: i64,
-    /// The file that decides it; none where the kernel's own value stays.
+    /// The file that decides it, or that leaves the kernel's own value by a
+    /// `-key` or a value that is refused; none where no file says anything.
     pub source: Option<PathBuf>,
     /// The line of that file.
     pub line: Option<usize>,
@@ -50,7 +51,7 @@ pub struct Override {
     pub setting: Setting,
     /// The value it sets instead of the drop-in's.
     pub value: i64,
-    /// Its file; none where a `-key` leaves the kernel's own value.
+    /// Its file.
     pub source: Option<PathBuf>,
     /// Its line.
     pub line: Option<usize>,
@@ -66,7 +67,7 @@ impl fmt::Display for Override {
         let (setting, value, reader) = (self.setting, self.value, self.reader);
         match (&self.source, self.line) {
             (Some(file), Some(line)) => write!(f, "{}:{line} wins", file.display())?,
-            _ => f.write_str("a line with `-` wins")?,
+            _ => f.write_str("the kernel's own value wins")?,
         }
         match (self.at_boot, self.put_right) {
             (true, true) => write!(
@@ -231,11 +232,15 @@ fn found(reader: Reader, setting: Setting, verdict: Verdict) -> NextValue {
             line: Some(decided.line),
             by: By::Reader(reader),
         },
-        None => NextValue {
-            value: Values::KERNEL_DEFAULT.get(setting),
-            source: None,
-            line: None,
-            by: By::Kernel,
-        },
+        None => {
+            // A line that cancels or is refused decides too, in its way.
+            let (source, line) = verdict.left_by.unzip();
+            NextValue {
+                value: Values::KERNEL_DEFAULT.get(setting),
+                source,
+                line,
+                by: By::Kernel,
+            }
+        }
     }
 }

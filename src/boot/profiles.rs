@@ -25,7 +25,7 @@ pub fn names(root: &Root) -> Result<Vec<ProfileName>, Error> {
     let mut names: Vec<ProfileName> = root
         .names(DIR)?
         .iter()
-        .filter_map(|file| file.strip_suffix(ENDING)?.parse().ok())
+        .filter_map(|file| file.to_str()?.strip_suffix(ENDING)?.parse().ok())
         .collect();
     names.sort();
     Ok(names)
@@ -51,27 +51,7 @@ pub fn read(root: &Root, name: &ProfileName) -> Result<Option<Profile>, Error> {
     }))
 }
 
-/// Writes a profile, over one that is there only if `replace` says so.
-///
-/// # Errors
-/// [`Error::Exists`], or the file cannot be written.
-pub fn write(root: &Root, profile: &Profile, replace: bool) -> Result<PathBuf, Error> {
-    let path = file(&profile.name);
-    if !replace && root.exists(&path)? {
-        return Err(Error::Exists {
-            name: profile.name.clone(),
-            file: root.display(&path),
-        });
-    }
-    let text = profile::to_text(&[&profile.description], profile.settings.values());
-    root.replace(&path, text.as_bytes())?;
-    Ok(root.display(&path))
-}
-
-/// Removes a profile; `false` if there was none.
-///
-/// # Errors
-/// The file cannot be removed.
-pub fn delete(root: &Root, name: &ProfileName) -> Result<bool, Error> {
-    Ok(root.remove(file(name))?)
+/// The text of a profile's file.
+pub fn text(profile: &Profile) -> String {
+    profile::to_text(&[&profile.description], profile.settings.values())
 }

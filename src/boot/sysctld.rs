@@ -12,7 +12,10 @@
 //! procps-ng 4.0.
 
 use std::collections::BTreeMap;
+use std::error::Error;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 use glob::{MatchOptions, Pattern};
@@ -48,7 +51,7 @@ pub enum Reader {
 pub struct ConfigFile {
     /// Its name in sysctl.d, which sorts it; `None` for `/etc/sysctl.conf`,
     /// which is read last.
-    pub name: Option<String>,
+    pub name: Option<OsString>,
     /// Its path for people, with links resolved: the one to edit.
     pub path: PathBuf,
     /// What it says.
@@ -70,10 +73,10 @@ impl Files {
     /// # Errors
     /// A folder cannot be read. A file that cannot is listed instead.
     pub fn read(root: &Root) -> Result<Files, FileError> {
-        let mut by_name: BTreeMap<String, PathBuf> = BTreeMap::new();
+        let mut by_name: BTreeMap<OsString, PathBuf> = BTreeMap::new();
         for dir in DIRS {
             for name in root.names(dir)? {
-                if name.ends_with(".conf") {
+                if name.as_bytes().ends_with(b".conf") {
                     let path = Path::new(dir).join(&name);
                     by_name.entry(name).or_insert(path);
                 }
@@ -86,10 +89,10 @@ impl Files {
                 Ok(None) | Err(FileError::NotAFile { .. }) => {}
                 Ok(Some(content)) => files.read.push(ConfigFile {
                     name,
-                    path: root.display(content.real_path),
+                    path: for_people(&root.display(content.real_path)),
                     text: String::from_utf8_lossy(&content.bytes).into_owned(),
                 }),
-                Err(e) => files.unreadable.push(e.to_string()),
+                Err(e) => files.unreadable.push(with_cause(&e)),
             }
         }
         Ok(files)
@@ -99,6 +102,7 @@ impl Files {
     /// without that one.
     #[must_use]
     pub fn with(mut self, name: &str, text: Option<(PathBuf, String)>) -> Files {
+        let name = OsStr::new(name);
         self.read.retain(|f| f.name.as_deref() != Some(name));
         if let Some((path, text)) = text {
             let later = |f: &ConfigFile| f.name.as_deref().is_none_or(|n| n > name);
@@ -107,6 +111,18 @@ impl Files {
             self.read.insert(at, ConfigFile { name, path, text });
         }
         self
+    }
+}
+
+/// A path that can be printed and serialized, whatever bytes it is made of.
+fn for_people(path: &Path) -> PathBuf {
+    PathBuf::from(path.to_string_lossy().into_owned())
+}
+
+fn with_cause(error: &FileError) -> String {
+    match error.source() {
+        Some(cause) => format!("{error}: {cause}"),
+        None => error.to_string(),
     }
 }
 
@@ -126,6 +142,9 @@ pub struct Decided {
 pub struct Verdict {
     /// The line that decides; `None` if the kernel's value stays.
     pub decided: Option<Decided>,
+    /// The line that leaves the kernel's own value, by a `-key` or by a value
+    /// that the kernel refuses.
+    pub left_by: Option<(PathBuf, usize)>,
     /// What is worth knowing: lines that the kernel will refuse, or that cancel.
     pub notes: Vec<String>,
 }
@@ -145,7 +164,9 @@ impl Reader {
     fn reads(self, file: &ConfigFile) -> bool {
         match (self, &file.name) {
             (Reader::SysctlSystem, _) => true,
-            (Reader::SystemdSysctl, name) => name.as_ref().is_some_and(|n| !n.starts_with('.')),
+            (Reader::SystemdSysctl, name) => name
+                .as_ref()
+                .is_some_and(|n| !n.as_bytes().starts_with(b".")),
         }
     }
 
@@ -162,6 +183,7 @@ impl Reader {
         };
         for line in candidates {
             let place = format!("{}:{}", line.file.display(), line.number);
+            verdict.left_by = Some((line.file.to_owned(), line.number));
             match &line.value {
                 None => verdict.notes.push(format!(
                     "{place}: `-{}` cancels every earlier assignment",
@@ -192,7 +214,8 @@ impl Reader {
 /// unless it says the same.
 fn written_by_systemd<'l>(lines: &'l [Line], key: &str) -> Vec<&'l Line<'l>> {
     let mut kept: Vec<&Line> = Vec::new();
-    for line in lines.iter().filter(|l| l.key == key || l.matches(key)) {
+    let counts = |l: &&Line| l.key == key || l.matches_with_braces(key);
+    for line in lines.iter().filter(counts) {
         match kept.iter().position(|k| k.key == line.key) {
             Some(at) if kept[at].value == line.value => kept[at] = line,
             Some(at) => {
@@ -265,13 +288,45 @@ impl Line<'_> {
     /// Whether this is a glob that matches a key, as glob(3) would: no wildcard
     /// matches a slash.
     fn matches(&self, key: &str) -> bool {
-        let is_glob = self.key.contains(['*', '?', '[']);
-        let options = MatchOptions {
-            require_literal_separator: true,
-            ..MatchOptions::new()
-        };
-        is_glob && pattern(&self.key).is_some_and(|p| p.matches_with(key, options))
+        self.is_glob() && glob_matches(&self.key, key)
     }
+
+    /// The same with GLOB_BRACE, which systemd asks for.
+    fn matches_with_braces(&self, key: &str) -> bool {
+        self.is_glob() && alternatives(&self.key).iter().any(|g| glob_matches(g, key))
+    }
+
+    fn is_glob(&self) -> bool {
+        self.key.contains(['*', '?', '['])
+    }
+}
+
+fn glob_matches(glob: &str, key: &str) -> bool {
+    let options = MatchOptions {
+        require_literal_separator: true,
+        ..MatchOptions::new()
+    };
+    pattern(glob).is_some_and(|p| p.matches_with(key, options))
+}
+
+/// `a{b,c}d` as `abd` and `acd`, the innermost braces first. Only so many: no
+/// honest line has more.
+fn alternatives(glob: &str) -> Vec<String> {
+    const MOST: usize = 1000;
+    let mut done = Vec::new();
+    let mut open = vec![glob.to_owned()];
+    while let Some(text) = open.pop() {
+        let close = text.find('}');
+        let braces = close.and_then(|close| Some((text[..close].rfind('{')?, close)));
+        match braces {
+            Some((start, close)) if done.len() + open.len() < MOST => {
+                let parts = text[start + 1..close].split(',');
+                open.extend(parts.map(|p| format!("{}{p}{}", &text[..start], &text[close + 1..])));
+            }
+            _ => done.push(text),
+        }
+    }
+    done
 }
 
 /// The crate's syntax differs from glob(3) in two ways: `**` is special, and a
@@ -345,7 +400,7 @@ mod tests {
 
     fn files(texts: &[(&str, &str)]) -> Files {
         let file = |(path, text): &(&str, &str)| ConfigFile {
-            name: Some((*path).to_owned()),
+            name: Some((*path).into()),
             path: path.into(),
             text: (*text).to_owned(),
         };
@@ -428,6 +483,17 @@ mod tests {
         assert_eq!(value(Reader::SysctlSystem, &files), Some(2));
         files.read.pop();
         assert_eq!(value(Reader::SysctlSystem, &files), Some(1));
+    }
+
+    #[test]
+    fn braces_are_systemds_only() {
+        let found = time(&[("a", "net.ipv4.tcp_keepalive_{intvl,t{i,x}me}* = 5")]);
+        assert_eq!(found, [Some((5, 1)), None]);
+        // Without a wildcard it is no glob.
+        assert_eq!(
+            time(&[("a", "net.ipv4.tcp_keepalive_{time} = 5")]),
+            [None; 2]
+        );
     }
 
     #[test]

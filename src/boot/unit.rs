@@ -8,6 +8,8 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use nix::sys::stat::FileStat;
+
 use super::Error;
 use crate::root::{FileError, Root};
 
@@ -43,8 +45,8 @@ pub fn is_booted(root: &Root) -> Result<bool, Error> {
     Ok(root.is_machine() && root.exists("/run/systemd/system")?)
 }
 
-/// Whether the unit will run at the next boot: it is there, linked, and not
-/// masked.
+/// Whether the unit will run at the next boot: it is there, linked, not masked,
+/// and so is its program.
 ///
 /// # Errors
 /// It cannot be told.
@@ -54,8 +56,18 @@ pub fn is_enabled(root: &Root) -> Result<bool, Error> {
         Err(FileError::NotAFile { .. }) => None,
         other => other?,
     };
-    let runs = unit.is_some_and(|u| !u.bytes.is_empty());
-    Ok(runs && root.link_target(LINK)?.is_some() && has_systemd(root)?)
+    let Some(unit) = unit else {
+        return Ok(false);
+    };
+    let linked = root.link_target(LINK)?.is_some_and(|t| t.ends_with(NAME));
+    let text = String::from_utf8_lossy(&unit.bytes).into_owned();
+    let program = text.lines().find_map(|l| l.strip_prefix("ExecStart="));
+    let Some(program) = program.and_then(|p| p.split_whitespace().next()) else {
+        return Ok(false);
+    };
+    let found = root.resolve(program)?;
+    let runs = found.is_some_and(|(_, chain)| cannot_run(&chain).is_none());
+    Ok(linked && runs && has_systemd(root)?)
 }
 
 /// Runs systemctl(1), on a machine that systemd runs.
@@ -129,6 +141,14 @@ impl Install {
             ),
         }
     }
+
+    /// For what is there and wrong.
+    fn mend(path: &Path) -> Install {
+        let path = path.display();
+        Install {
+            display: format!("sudo chown root:root {path} && sudo chmod go-w,a+rx {path}"),
+        }
+    }
 }
 
 /// The installed program in a tree, with all links resolved. `running` is the
@@ -152,14 +172,21 @@ pub fn program(root: &Root, running: &Path) -> Result<PathBuf, Error> {
     let unsafe_program = |path: &Path, why: String| Error::UnsafeProgram {
         path: root.display(path),
         why,
-        install: install.clone(),
+        install: match path == program && root.display(path) != running {
+            true => install.clone(),
+            false => Install::mend(&root.display(path)),
+        },
     };
     let mut folders: Vec<&Path> = program.ancestors().collect();
     folders.reverse();
     for (path, status) in folders.iter().zip(&chain) {
-        if let Some(why) = writable_by_others(status.st_mode, status.st_uid, status.st_gid) {
+        if let Some(why) = writable_by_others(status.st_mode, status.st_uid) {
             return Err(unsafe_program(path, why));
         }
+    }
+    if let Some(at) = cannot_run(&chain) {
+        let why = "cannot be run by the unit's own user".to_owned();
+        return Err(unsafe_program(folders[at], why));
     }
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._+-".contains(&b);
     let text = program.to_string_lossy();
@@ -171,17 +198,30 @@ pub fn program(root: &Root, running: &Path) -> Result<PathBuf, Error> {
 }
 
 /// Who else than root can write a file or folder of this mode and ownership.
-fn writable_by_others(mode: u32, owner: u32, group: u32) -> Option<String> {
+fn writable_by_others(mode: u32, owner: u32) -> Option<String> {
     if owner != 0 {
         return Some(format!("belongs to user {owner}"));
     }
     if mode & 0o002 != 0 {
         return Some("can be written by everybody".to_owned());
     }
-    if mode & 0o020 != 0 && group != 0 {
-        return Some(format!("can be written by group {group}"));
+    if mode & 0o020 != 0 {
+        return Some("can be written by its group".to_owned());
     }
     None
+}
+
+/// Where in a chain of folders that ends with a program somebody without any
+/// right of root's is stopped: a folder that cannot be passed, or what is no
+/// readable, executable file.
+fn cannot_run(chain: &[FileStat]) -> Option<usize> {
+    let (program, folders) = chain.split_last()?;
+    // The top of another tree is no concern of the unit's: it will be `/`.
+    let closed = |(at, folder): (usize, &FileStat)| at > 0 && folder.st_mode & 0o001 == 0;
+    let closed = folders.iter().enumerate().position(closed);
+    let regular = program.st_mode & 0o170_000 == 0o100_000;
+    let runs = regular && program.st_mode & 0o005 == 0o005;
+    closed.or((!runs).then_some(folders.len()))
 }
 
 #[cfg(test)]
@@ -199,10 +239,10 @@ mod tests {
 
     #[test]
     fn only_root_may_write_what_runs_at_boot() {
-        assert_eq!(writable_by_others(0o100_755, 0, 0), None);
-        assert_eq!(writable_by_others(0o100_775, 0, 0), None);
-        assert!(writable_by_others(0o100_755, 1000, 0).is_some());
-        assert!(writable_by_others(0o42_775, 0, 50).is_some());
-        assert!(writable_by_others(0o41_777, 0, 0).is_some());
+        assert_eq!(writable_by_others(0o100_755, 0), None);
+        assert!(writable_by_others(0o100_775, 0).is_some());
+        assert!(writable_by_others(0o100_755, 1000).is_some());
+        assert!(writable_by_others(0o42_775, 0).is_some());
+        assert!(writable_by_others(0o41_777, 0).is_some());
     }
 }

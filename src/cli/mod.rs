@@ -50,6 +50,7 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
             namespace,
         } => {
             let report = ops::time_to_drop::time_to_drop(
+                &root,
                 &namespace.netns(),
                 values.partial(),
                 *user_timeout,
@@ -69,20 +70,20 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
                 None => apply::Target::Values(values.partial()),
             };
             let report = apply::apply(&root, &namespace.netns(), &target, *dry_run)?;
-            face.print_done(&report, report.changed, render::apply::people)
+            face.print_done(&report, report.changed && !dry_run, render::apply::people)
         }
         Command::Revert { dry_run, namespace } => {
             let report = ops::revert::revert(&root, &namespace.netns(), *dry_run)?;
-            let changed = report.as_ref().is_some_and(|r| r.changed);
+            let changed = report.as_ref().is_some_and(|r| r.changed) && !dry_run;
             face.print_done(&report, changed, render::apply::reverted)
         }
         Command::Enable { name, now, dry_run } => {
             let report = enable::enable(&root, name, &options(*now, *dry_run))?;
-            face.print_done(&report, report.changed, render::enable::people)
+            face.print_done(&report, report.changed && !dry_run, render::enable::people)
         }
         Command::Disable { now, dry_run } => {
             let report = enable::disable(&root, &options(*now, *dry_run))?;
-            face.print_done(&report, report.changed, render::enable::people)
+            face.print_done(&report, report.changed && !dry_run, render::enable::people)
         }
         Command::Verify { namespace } => {
             let report = ops::verify::verify(&root, &namespace.netns())?;

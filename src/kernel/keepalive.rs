@@ -88,9 +88,7 @@ fn undo(before: Values, changed: &[Setting], cause: Error) -> Error {
         }
     }
     match read() {
-        Ok(in_force) if changed.iter().all(|s| in_force.get(*s) == before.get(*s)) => {
-            Error::Undone { in_force, cause }
-        }
+        Ok(in_force) if in_force == before => Error::Undone { in_force, cause },
         in_force => Error::NotUndone {
             before,
             in_force: in_force.ok(),

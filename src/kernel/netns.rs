@@ -2,18 +2,21 @@
 //! that nothing can be left in the wrong one.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::thread;
 
+use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, socket};
+use nix::sys::stat::Mode;
 use nix::{getsockopt_impl, libc, sockopt_impl};
 use thiserror::Error as ThisError;
 
-use super::Error;
+use super::{Error, signals};
 
 /// Which network namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -80,13 +83,21 @@ impl NetNs {
             name: self.to_string(),
             source,
         };
+        // A signal to the process would end it from this thread, which only
+        // waits. So it goes to the other, which may hold it back.
+        let held = signals::hold()?;
         thread::scope(|scope| {
             let entered = scope.spawn(|| {
-                setns(File::open(&path)?, CloneFlags::CLONE_NEWNET)?;
+                held.release_here();
+                // A pipe in its place would wait for a writer.
+                let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
+                let file = open(&path, flags, Mode::empty()).map_err(io::Error::from);
+                setns(file.map_err(failed)?, CloneFlags::CLONE_NEWNET)
+                    .map_err(|e| failed(e.into()))?;
                 Ok(f())
             });
             match entered.join() {
-                Ok(result) => result.map_err(failed),
+                Ok(result) => result,
                 Err(panic) => std::panic::resume_unwind(panic),
             }
         })
@@ -110,6 +121,17 @@ sockopt_impl!(
     libc::SO_NETNS_COOKIE,
     u64
 );
+
+/// Whether the calling process is in the network namespace of process 1.
+///
+/// # Errors
+/// [`Error::Identity`] if `/proc` does not say; it takes root to ask.
+pub fn is_inits() -> Result<bool, Error> {
+    let of = |path: &str| fs::metadata(path).map(|m| (m.dev(), m.ino()));
+    let inits = of("/proc/1/ns/net").map_err(Error::Identity)?;
+    let ours = of("/proc/self/ns/net").map_err(Error::Identity)?;
+    Ok(inits == ours)
+}
 
 /// What tells a network namespace from all others.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -27,6 +27,14 @@ pub fn hold() -> Result<Held, Error> {
         .map_err(|e| Error::Guard(io::Error::from(e)))
 }
 
+impl Held {
+    /// Gives the calling thread, which inherited the hold, the mask from before.
+    pub(super) fn release_here(&self) {
+        // As in drop.
+        let _ = self.before.thread_set_mask();
+    }
+}
+
 impl Drop for Held {
     fn drop(&mut self) {
         // It worked with a mask the kernel gave, so it cannot fail here; and if

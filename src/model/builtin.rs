@@ -73,7 +73,7 @@ const PUBLISHED: &[Published] = &[
         description: "Kaspersky Security Center: the published values",
         settings: Settings::literal(900, 1, 10),
         why: "The vendor's values for its administration server: probes a second apart forgive \
-              no outage longer than 10 s.",
+              no outage longer than 9 s.",
         source: "support.kaspersky.com, article 313778",
     },
     Published {
@@ -136,7 +136,7 @@ const PUBLISHED: &[Published] = &[
         settings: Settings::literal(60, 30, 4),
         why: "The advice for ServerAliveInterval and ServerAliveCountMax, 30 to 60 s and 3 to 5, \
               as kernel settings. It survives every path listed here, and forgives an outage of \
-              two minutes.",
+              90 s.",
         source: "ssh_config(5): ServerAliveInterval, ServerAliveCountMax, TCPKeepAlive",
     },
 ];

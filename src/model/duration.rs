@@ -10,6 +10,9 @@ pub enum DurationError {
     /// Not a number with a unit.
     #[error("not a duration: {0}; write 75, 75s, 2m or 2h11m15s")]
     Syntax(humantime::DurationError),
+    /// `M`, which would be months.
+    #[error("M would be months; write m or min for minutes")]
+    Months,
     /// The value is kept in whole seconds.
     #[error("the kernel keeps this in whole seconds")]
     Fraction,
@@ -30,6 +33,9 @@ pub fn parse_seconds(text: &str) -> Result<i64, DurationError> {
     let bare = text.strip_prefix('-').unwrap_or(text);
     if !bare.is_empty() && bare.bytes().all(|b| b.is_ascii_digit()) {
         return text.parse().map_err(|_| DurationError::TooLong);
+    }
+    if text.contains('M') {
+        return Err(DurationError::Months);
     }
     let duration = humantime::parse_duration(text).map_err(DurationError::Syntax)?;
     if duration.subsec_nanos() != 0 {

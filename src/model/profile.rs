@@ -89,10 +89,11 @@ pub fn to_text(comments: &[&str], values: Values) -> String {
     text
 }
 
-/// A comment must stay one, whatever is in it.
+/// A comment must stay one line, and a short one, whatever is in it.
 fn one_line(text: &str) -> String {
+    const MOST: usize = 200;
     let plain = |c: char| if c.is_control() { ' ' } else { c };
-    text.trim().chars().map(plain).collect()
+    text.trim().chars().map(plain).take(MOST).collect()
 }
 
 /// What a profile file says, before its values are judged.

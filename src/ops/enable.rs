@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use super::apply::{self, ApplyReport, remember_and_carry_out, remember_while};
 use super::files::{Change, FilePlan};
-use super::{Error, Result, profiles, require_machine, warnings};
+use super::{Error, Result, chain, profiles, require_machine, warnings};
 use crate::boot::next::{Next, Sources};
 use crate::boot::{dropin, lock, unit};
-use crate::kernel::{keepalive, signals, tick};
-use crate::model::{Hz, Profile, ProfileName, Settings};
+use crate::kernel::{keepalive, netns, signals, tick};
+use crate::model::{Hz, Profile, ProfileName, Settings, Values};
 use crate::root::Root;
 
 /// How to go about it.
@@ -27,7 +27,7 @@ pub struct Options {
 /// What `enable` and `disable` did, or would do.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct EnableReport {
-    /// Whether any file is changed, or would be.
+    /// Whether any file or, with `--now`, the kernel is changed, or would be.
     pub changed: bool,
     /// Whether this is only the plan.
     pub dry_run: bool,
@@ -58,6 +58,7 @@ pub struct EnableReport {
 pub fn enable(root: &Root, name: &ProfileName, options: &Options) -> Result<EnableReport> {
     if options.now {
         require_machine(root, "enable --now")?;
+        require_inits_namespace(root)?;
     }
     let profile = profiles::find(root, name)?.profile;
     run(root, options, || {
@@ -75,6 +76,14 @@ pub fn disable(root: &Root, options: &Options) -> Result<EnableReport> {
         require_machine(root, "disable --now")?;
     }
     run(root, options, || plan_disable(root, options))
+}
+
+/// The unit acts in the namespace of systemd, and nowhere else.
+fn require_inits_namespace(root: &Root) -> Result<()> {
+    if unit::is_booted(root)? && !netns::is_inits()? {
+        return Err(Error::OtherNamespace);
+    }
+    Ok(())
 }
 
 /// The way from what is kept now to what is wanted.
@@ -96,17 +105,15 @@ fn plan_enable(root: &Root, profile: Profile, options: &Options) -> Result<KeepP
     let systemd = unit::has_systemd(root)?;
     let (kept, text) = dropin::planned(root, &profile);
     let mut files = FilePlan::default();
-    let write = |file: &str, text: &str| Change::Write {
-        file: file.into(),
-        text: text.into(),
-    };
     if systemd {
         unit::read(root)?;
         let program = unit::program(root, &options.running)?;
-        files.add(root, write(unit::FILE, &unit::text(&program)))?;
+        files.add(root, Change::write(unit::FILE, unit::text(&program)))?;
     }
-    files.add(root, write(dropin::FILE, &text))?;
-    if systemd && root.link_target(unit::LINK)?.is_none() {
+    files.add(root, Change::write(dropin::FILE, text.as_str()))?;
+    if systemd {
+        // Whatever the link says, systemctl or an administrator made it; only
+        // one that leads elsewhere enables nothing.
         let link = Change::Link {
             file: unit::LINK.into(),
             target: unit::FILE.into(),
@@ -188,14 +195,13 @@ fn run(
     let mut plan = if options.dry_run {
         plan()?
     } else {
-        let lock = lock::take(root)?;
-        let plan = plan()?;
-        carry_out(root, plan, lock)?
+        let _lock = lock::take(root)?;
+        carry_out(root, plan()?)?
     };
     // In the report's order: first what the plan says, then what happened.
     let settings = plan.profile.as_ref().map(|p| p.settings);
     Ok(EnableReport {
-        changed: !plan.files.is_empty(),
+        changed: !plan.files.is_empty() || plan.now.as_ref().is_some_and(|n| !n.writes.is_empty()),
         dry_run: options.dry_run,
         settings,
         file: root.display(dropin::FILE),
@@ -215,8 +221,9 @@ fn run(
 }
 
 /// Files, then the kernel; what fails undoes what came before it. Returns the
-/// plan, with what is worth knowing added.
-fn carry_out(root: &Root, mut plan: KeepPlan, lock: lock::Lock) -> Result<KeepPlan> {
+/// plan, with what is worth knowing added. The caller holds the lock, which the
+/// unit in its sandbox does not ask for.
+fn carry_out(root: &Root, mut plan: KeepPlan) -> Result<KeepPlan> {
     if let Some(now) = &plan.now {
         keepalive::check_writable(now.before, now.after)?;
     }
@@ -226,8 +233,6 @@ fn carry_out(root: &Root, mut plan: KeepPlan, lock: lock::Lock) -> Result<KeepPl
     if let Some(now) = plan.now.as_ref().filter(|_| !unit_applies) {
         remember_and_carry_out(root, now).map_err(|e| plan.files.undo_all(root, e))?;
     }
-    // The unit may want the lock.
-    drop(lock);
     if !plan.booted {
         return Ok(plan);
     }
@@ -251,14 +256,35 @@ fn carry_out(root: &Root, mut plan: KeepPlan, lock: lock::Lock) -> Result<KeepPl
 fn start_unit(root: &Root, now: &apply::Plan) -> Result<()> {
     unit::systemctl(&["daemon-reload"])?;
     remember_while(root, now.before, || {
-        unit::systemctl(&["restart", unit::NAME])?;
-        let in_force = keepalive::read()?;
-        let wanted = now.after;
-        match in_force == wanted.values() {
-            true => Ok(()),
-            false => Err(Error::NotInForce { wanted, in_force }),
-        }
+        run_unit(now.after).map_err(|cause| undo_unit(now.before, cause))
     })
+}
+
+fn run_unit(wanted: Settings) -> Result<()> {
+    unit::systemctl(&["restart", unit::NAME])?;
+    let in_force = keepalive::read()?;
+    match in_force == wanted.values() {
+        true => Ok(()),
+        false => Err(Error::NotInForce { wanted, in_force }),
+    }
+}
+
+/// A unit that failed may have written all the same.
+fn undo_unit(before: Values, cause: Error) -> Error {
+    let go_back = || -> Result<()> {
+        let in_force = keepalive::read()?;
+        if in_force != before {
+            keepalive::replace(in_force, Settings::try_from(before)?)?;
+        }
+        Ok(())
+    };
+    match go_back() {
+        Ok(()) => cause,
+        Err(e) => Error::NotUndone {
+            left: vec![format!("{before} is not in force again ({})", chain(&e))],
+            cause: Box::new(cause),
+        },
+    }
 }
 
 /// Tells systemd of the changed files.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Error, Result};
+use super::{Error, Result, chain};
 use crate::root::{FileError, Root};
 
 /// One change to a file.
@@ -18,6 +18,9 @@ pub enum Change {
         /// Its text.
         #[serde(skip)]
         text: Vec<u8>,
+        /// Its permissions.
+        #[serde(skip)]
+        mode: u32,
     },
     /// A symbolic link.
     Link {
@@ -34,6 +37,15 @@ pub enum Change {
 }
 
 impl Change {
+    /// A file that all can read and root can write.
+    pub fn write(file: impl Into<PathBuf>, text: impl Into<Vec<u8>>) -> Change {
+        Change::Write {
+            file: file.into(),
+            text: text.into(),
+            mode: 0o644,
+        }
+    }
+
     /// The file or link that is changed.
     pub fn file(&self) -> &PathBuf {
         match self {
@@ -55,7 +67,7 @@ impl Change {
 
     fn carry_out(&self, root: &Root) -> std::result::Result<(), FileError> {
         match self {
-            Change::Write { file, text } => root.replace(file, text),
+            Change::Write { file, text, mode } => root.replace(file, text, *mode),
             Change::Link { file, target } => root.link(file, target),
             Change::Remove { file } => root.remove(file).map(drop),
         }
@@ -75,15 +87,21 @@ impl FilePlan {
     /// Adds a change, unless it is so already.
     ///
     /// # Errors
-    /// What stands there cannot be read, or is neither a file nor a link.
+    /// What stands there cannot be read, is neither a file nor a link, or is a
+    /// link where a file is to be written.
     pub fn add(&mut self, root: &Root, change: Change) -> Result<()> {
         let file = change.file().clone();
         let undo = match root.link_target(&file)? {
+            Some(_) if matches!(change, Change::Write { .. }) => {
+                let path = root.display(file);
+                return Err(FileError::Link { path }.into());
+            }
             Some(target) => Change::Link { file, target },
             None => match root.read(&file, LIMIT)? {
                 Some(content) => Change::Write {
                     file,
                     text: content.bytes,
+                    mode: content.mode,
                 },
                 None => Change::Remove { file },
             },
@@ -129,14 +147,16 @@ impl FilePlan {
         let mut left = Vec::new();
         for (change, undo) in self.steps[..count].iter().rev() {
             if let Err(e) = restore(root, undo) {
-                left.push(format!("{} ({e})", root.display(change.file()).display()));
+                let file = root.display(change.file());
+                left.push(format!("{} ({})", file.display(), chain(&e)));
             }
         }
         let cause = Box::new(cause);
-        if left.is_empty() {
-            Error::Undone(cause)
-        } else {
-            Error::NotUndone { left, cause }
+        match left.is_empty() {
+            // The files are as before; what is left is the cause's to say.
+            true if cause.left_changed() => *cause,
+            true => Error::Undone(cause),
+            false => Error::NotUndone { left, cause },
         }
     }
 }

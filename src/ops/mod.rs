@@ -94,11 +94,14 @@ pub enum Error {
         /// The tree.
         root: PathBuf,
     },
-    /// The unit ran and did not put in force here what it should.
+    /// `enable --now` in a network namespace that the unit does not act in.
     #[error(
-        "the unit ran, and {in_force} is in force here instead of {wanted}; is this another \
-         network namespace?"
+        "this is another network namespace than systemd's, in which the unit acts; enable without \
+         --now, and apply here"
     )]
+    OtherNamespace,
+    /// The unit ran and did not put in force what it should.
+    #[error("the unit ran, and {in_force} is in force instead of {wanted}")]
     NotInForce {
         /// What is enabled.
         wanted: Settings,
@@ -167,16 +170,26 @@ fn require_machine(root: &Root, operation: &'static str) -> Result<()> {
     })
 }
 
-/// Warnings about settings that are legal and that no socket can be given.
+/// Warnings about settings that are legal and may surprise.
 fn warnings(settings: Settings) -> Vec<String> {
-    settings
-        .beyond_socket()
-        .map(|(setting, value)| {
-            format!(
-                "{setting} {value} is more than a program can set on its own socket, which ends \
-                 at {}",
-                setting.max_on_socket()
-            )
-        })
-        .collect()
+    let beyond = settings.beyond_socket().map(|(setting, value)| {
+        format!(
+            "{setting} {value} is more than a program can set on its own socket, which ends at {}",
+            setting.max_on_socket()
+        )
+    });
+    let single = (settings.probes() == 1)
+        .then(|| "with probes 1, a single lost probe drops the connection".to_owned());
+    beyond.chain(single).collect()
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        text.push_str(&format!(": {cause}"));
+        next = cause.source();
+    }
+    text
 }

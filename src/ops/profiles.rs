@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
+use super::files::{Change, FilePlan};
 use super::{Error, Result, warnings};
 use crate::boot::{self, lock};
 use crate::kernel::{signals, tick};
@@ -238,7 +239,15 @@ pub struct ProfileFileReport {
 pub fn create(root: &Root, profile: &Profile, replace: bool) -> Result<ProfileFileReport> {
     let _lock = lock::take(root)?;
     let _signals = signals::hold()?;
-    let file = boot::profiles::write(root, profile, replace)?;
+    let path = boot::profiles::file(&profile.name);
+    let file = root.display(&path);
+    if !replace && root.exists(&path)? {
+        let name = profile.name.clone();
+        return Err(boot::Error::Exists { name, file }.into());
+    }
+    let mut plan = FilePlan::default();
+    plan.add(root, Change::write(path, boot::profiles::text(profile)))?;
+    plan.carry_out(root)?;
     Ok(ProfileFileReport {
         name: profile.name.clone(),
         file,
@@ -256,7 +265,11 @@ pub fn delete(root: &Root, name: &ProfileName) -> Result<ProfileFileReport> {
     let _lock = lock::take(root)?;
     let _signals = signals::hold()?;
     let builtin = builtin::find(name).is_some();
-    if !boot::profiles::delete(root, name)? {
+    let path = boot::profiles::file(name);
+    let file = root.display(&path);
+    let mut plan = FilePlan::default();
+    plan.add(root, Change::Remove { file: path })?;
+    if plan.is_empty() {
         let name = name.clone();
         return Err(if builtin {
             Error::BuiltIn { name }
@@ -265,9 +278,10 @@ pub fn delete(root: &Root, name: &ProfileName) -> Result<ProfileFileReport> {
             Error::NoSuchProfile { name, similar }
         });
     }
+    plan.carry_out(root)?;
     Ok(ProfileFileReport {
         name: name.clone(),
-        file: root.display(boot::profiles::file(name)),
+        file,
         settings: None,
         builtin_of_that_name: builtin,
         warnings: Vec::new(),

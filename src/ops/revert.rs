@@ -1,7 +1,7 @@
 //! `revert`: back to what was in force before the first `apply` since boot.
 
 use super::apply::{ApplyReport, Plan, record};
-use super::{Error, Result, require_machine};
+use super::{Error, Result, chain, require_machine};
 use crate::boot::lock;
 use crate::kernel::netns::NetNs;
 use crate::kernel::{keepalive, signals};
@@ -31,8 +31,11 @@ pub fn revert(root: &Root, netns: &NetNs, dry_run: bool) -> Result<Option<ApplyR
             return Ok(None);
         };
         plan.carry_out()?;
-        record(root)?.forget()?;
-        Ok(Some(ApplyReport::of(plan, None, false)))
+        let forgotten = record(root)?.forget();
+        let mut report = ApplyReport::of(plan, None, false);
+        // It is done all the same; the next `apply` would keep an old record.
+        report.warnings.extend(forgotten.err().map(|e| chain(&e)));
+        Ok(Some(report))
     })?
 }
 

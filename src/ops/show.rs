@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::verify::EnabledReport;
-use super::{Result, TimeToDrop, require_machine};
+use super::{Result, TimeToDrop, chain, require_machine};
 use crate::boot::next::{Next, Sources};
 use crate::boot::{dropin, unit};
 use crate::kernel::netns::NetNs;
@@ -29,6 +29,9 @@ pub struct ShowReport {
     pub time_to_drop: Option<TimeToDrop>,
     /// What is wrong with what is in force.
     pub harm: Option<String>,
+    /// Whether another network namespace was asked for, which no boot sets.
+    #[serde(skip)]
+    pub elsewhere: bool,
     /// What is kept for boot.
     pub enabled: Option<EnabledReport>,
     /// The unit that has the last word.
@@ -63,14 +66,23 @@ pub fn show(root: &Root, netns: &NetNs) -> Result<ShowReport> {
     };
     let sources = Sources::read(root, kept)?;
     let hz = tick::rate().filter(|_| root.is_machine());
-    let next_boot = sources.next(hz);
+    let mut next_boot = sources.next(hz);
+    if *netns != NetNs::Current {
+        next_boot.notes.push(format!(
+            "the next boot is the machine's: a new network namespace starts from {}, and nothing \
+             here sets it again",
+            Values::KERNEL_DEFAULT
+        ));
+    }
     let drifting: Vec<Setting> = settings
+        .filter(|_| *netns == NetNs::Current)
         .map(|now| now.differences(next_boot.values()).collect())
         .unwrap_or_default();
     Ok(ShowReport {
         settings,
         time_to_drop: legal.and_then(|s| s.ok()).map(TimeToDrop::here),
         harm: legal.and_then(|s| s.err()).map(|e| e.to_string()),
+        elsewhere: *netns != NetNs::Current,
         enabled: sources.kept.as_ref().map(EnabledReport::from),
         unit: UnitReport {
             systemd: unit::has_systemd(root)?,
@@ -81,15 +93,4 @@ pub fn show(root: &Root, netns: &NetNs) -> Result<ShowReport> {
         drifting,
         problems,
     })
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(&format!(": {cause}"));
-        next = cause.source();
-    }
-    text
 }

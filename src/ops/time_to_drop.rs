@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Error, Result, warnings};
+use super::{Error, Result, require_machine, warnings};
 use crate::kernel::netns::NetNs;
 use crate::kernel::{keepalive, tick};
 use crate::model::time_to_drop::{self, Event, Idle};
 use crate::model::{Hz, Partial, Settings, UserTimeout};
+use crate::root::Root;
 
 /// The answer, with what it was computed from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -37,11 +38,13 @@ pub struct TimeToDropReport {
 /// # Errors
 /// A value is illegal, or what is in force cannot be read or computed with.
 pub fn time_to_drop(
+    root: &Root,
     netns: &NetNs,
     partial: Partial,
     user_timeout: Option<Duration>,
     with_timeline: bool,
 ) -> Result<TimeToDropReport> {
+    require_machine(root, "time-to-drop")?;
     partial.check()?;
     let user_timeout = user_timeout.map(UserTimeout::try_from).transpose()?;
     let (settings, from_kernel) = match partial.complete() {

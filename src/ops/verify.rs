@@ -50,6 +50,9 @@ pub struct VerifyReport {
     pub matches: bool,
     /// What is enabled.
     pub enabled: EnabledReport,
+    /// Whether another network namespace was asked for, which no boot sets.
+    #[serde(skip)]
+    pub elsewhere: bool,
     /// What is in force.
     pub in_force: Values,
     /// Where they differ.
@@ -75,6 +78,7 @@ pub fn verify(root: &Root, netns: &NetNs) -> Result<VerifyReport> {
         .collect();
     Ok(VerifyReport {
         matches: differences.is_empty(),
+        elsewhere: *netns != NetNs::Current,
         enabled: EnabledReport::from(&kept),
         in_force,
         differences,

@@ -107,6 +107,7 @@ fn a_wrong_command_line_is_2() {
         "apply --time",
         "apply --time x",
         "apply --time 1500ms",
+        "apply --time 5M",
         "apply ../etc/passwd",
         "enable",
         "profile create x --time 1",
@@ -147,6 +148,11 @@ fn a_full_disk_is_one() {
     };
     let said = Said::from(run(full).unwrap()).code(1);
     said.complains("cannot write to standard output");
+    // Nothing was done, so nothing is left changed.
+    let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let dry = ["apply", "ssh", "--dry-run"];
+    let output = Command::new(binary()).args(dry).stdout(full).output();
+    Said::from(output.unwrap()).code(1);
 }
 
 #[test]
@@ -176,6 +182,9 @@ fn a_job_on_the_kernel_refuses_another_root() {
             .code(1)
             .complains("--root");
     }
+    run(&format!("--root {root} time-to-drop"))
+        .code(1)
+        .complains("--root");
     run("--root /no/such/folder show")
         .code(1)
         .complains("/no/such/folder");

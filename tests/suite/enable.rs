@@ -1,7 +1,6 @@
 //! `enable` and `disable`: the drop-in, the unit, and what stands in the way.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::command::run;
@@ -84,30 +83,32 @@ sandboxed! {
         let said = tree.run("enable aws-nat").code(0).says("The next boot sets 240/30/6.");
         let said = said.says("zz.conf:1 wins in systemd-sysctl, which sets intvl to 5");
         let said = said.says("the unit puts it right");
-        said.says("`-` wins in systemd-sysctl, which sets time to 7200");
+        said.says("99-zz.conf:1 wins in systemd-sysctl, which sets time to 7200");
     }
 }
 
 sandboxed! {
     fn what_runs_at_boot_can_be_written_by_root_only() {
         let tree = Tree::with_systemd();
-        let program = tree.path("usr/local/bin/keepalivectl");
+        let program = "usr/local/bin/keepalivectl";
         let before = tree.files();
-        let set_mode = |path: &Path, mode: u32| {
-            fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
-        };
-        set_mode(&program, 0o777);
+        tree.set_mode(program, 0o777);
         tree.run("enable ssh").code(1).complains("written by everybody").complains("sudo install");
-        set_mode(&program, 0o755);
-        set_mode(&tree.path("usr/local"), 0o1777);
+        tree.set_mode(program, 0o755);
+        tree.set_mode("usr/local", 0o1777);
         tree.run("enable ssh").code(1).complains("usr/local can be written by everybody");
-        set_mode(&tree.path("usr/local"), 0o755);
+        tree.set_mode("usr/local", 0o755);
+        // Nor is one taken that the unit's user cannot run.
+        for mode in [0o700, 0o644] {
+            tree.set_mode(program, mode);
+            tree.run("enable ssh").code(1).complains("cannot be run by the unit's own user");
+        }
         assert_eq!(tree.files(), before);
 
-        fs::remove_file(&program).unwrap();
+        fs::remove_file(tree.path(program)).unwrap();
         tree.run("enable ssh").code(1).complains("there is none in /usr/local/bin").complains("sudo install");
         // A link is followed to what it runs.
-        tree.write("opt/k/bin/keepalivectl", "");
+        tree.program("opt/k/bin/keepalivectl");
         tree.link("usr/bin/keepalivectl", "/opt/k/bin/keepalivectl");
         tree.run("enable ssh").code(0);
         assert!(tree.read(UNIT).contains("ExecStart=/opt/k/bin/keepalivectl boot"));
@@ -166,6 +167,16 @@ fn a_broken_drop_in_is_replaced_when_asked() {
 }
 
 #[test]
+fn a_mode_that_hides_the_drop_in_is_put_right() {
+    let tree = Tree::new();
+    tree.run("enable ssh").code(0);
+    tree.set_mode(DROPIN, 0o600);
+    let json = tree.run("enable ssh --json").code(0).json();
+    assert_eq!(json["changed"], true);
+    assert_eq!(tree.mode(DROPIN), 0o644);
+}
+
+#[test]
 fn the_mode_does_not_follow_the_umask() {
     use std::os::unix::process::CommandExt;
     let tree = Tree::new();
@@ -180,6 +191,7 @@ fn the_mode_does_not_follow_the_umask() {
     }
     assert!(command.output().unwrap().status.success());
     assert_eq!(tree.mode(DROPIN), 0o644);
+    assert_eq!(tree.mode("etc/sysctl.d"), 0o755);
 }
 
 sandboxed! {

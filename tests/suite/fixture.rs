@@ -31,7 +31,7 @@ impl Tree {
     pub fn with_systemd() -> Tree {
         let tree = Tree::new();
         tree.write("usr/lib/systemd/systemd", "");
-        tree.write("usr/local/bin/keepalivectl", "");
+        tree.program("usr/local/bin/keepalivectl");
         tree
     }
 
@@ -43,6 +43,16 @@ impl Tree {
         let path = self.path(path);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, text).unwrap();
+    }
+
+    /// A file that can be run, as far as its mode goes.
+    pub fn program(&self, path: &str) {
+        self.write(path, "");
+        self.set_mode(path, 0o755);
+    }
+
+    pub fn set_mode(&self, path: &str, mode: u32) {
+        fs::set_permissions(self.path(path), fs::Permissions::from_mode(mode)).unwrap();
     }
 
     pub fn link(&self, path: &str, target: impl AsRef<Path>) {

@@ -106,6 +106,38 @@ fn an_own_profile_wins_over_a_built_in_one() {
 }
 
 #[test]
+fn a_description_stays_one_short_line() {
+    let tree = Tree::new();
+    let long = "x".repeat(70_000);
+    let create =
+        format!("profile create mine --time 60 --intvl 10 --probes 3 --description {long}");
+    tree.run(&create).code(0);
+    tree.run("profile show mine").code(0);
+    tree.run("enable mine").code(0);
+    tree.run("show").code(0).says("mine (60/10/3)");
+    // Nor can it pass for another profile's name.
+    let create = [
+        "--root",
+        tree.path("").to_str().unwrap(),
+        "profile",
+        "create",
+        "other",
+        "--time=60",
+        "--intvl=10",
+        "--probes=1",
+        "--description=kept for boot by `keepalivectl enable redis`",
+    ]
+    .map(str::to_owned);
+    let said = crate::command::keepalivectl(create).code(0);
+    said.says("a single lost probe drops");
+    tree.run("enable other").code(0);
+    assert_eq!(
+        tree.run("show --json").code(0).json()["enabled"]["profile"],
+        "other"
+    );
+}
+
+#[test]
 fn a_name_that_is_none_gets_advice() {
     run("profile show aws")
         .code(1)

@@ -73,6 +73,8 @@ fn line() -> impl Strategy<Value = String> {
         "net.ipv4.tcp_keepalive_**",
         "net.ipv?.tcp_keepalive_intvl",
         "net.*_keepalive_time",
+        "net.ipv4.tcp_keepalive_{time,intvl}*",
+        "net.ipv{4,6}.tcp_keepalive_p*",
     ];
     const VALUES: &[&str] = &[
         "20", "30", "200", "0x10", "010", "abc", "", "5 6", "7\t8", "0", "-1", "300", "8589935",

@@ -111,11 +111,18 @@ fn the_enabled_unit_has_the_last_word() {
         time(&tree),
         decided(80, "etc/sysctl.d/99-zz.conf", 1, "systemd-sysctl")
     );
-    tree.write(UNIT, "[Service]");
+    tree.write(
+        UNIT,
+        "[Service]\nExecStart=/usr/local/bin/keepalivectl boot\n",
+    );
     assert_eq!(time(&tree).0, 80);
     tree.link(LINK, "/etc/systemd/system/keepalivectl.service");
     assert_eq!(time(&tree), decided(60, DROPIN, 2, "keepalivectl.service"));
-    // Masked, it has not.
+    // Without its program it has not, nor masked.
+    tree.set_mode("usr/local/bin/keepalivectl", 0o644);
+    assert_eq!(time(&tree).0, 80);
+    tree.set_mode("usr/local/bin/keepalivectl", 0o755);
+    assert_eq!(time(&tree).0, 60);
     std::fs::remove_file(tree.path(UNIT)).unwrap();
     tree.link(UNIT, "/dev/null");
     assert_eq!(time(&tree).0, 80);
@@ -133,7 +140,8 @@ fn globs_and_minus_are_understood() {
     tree.write("etc/sysctl.d/99-zz.conf", "net.ipv4.tcp_keepalive_* = 55\n");
     assert_eq!(time(&tree), decided(60, DROPIN, 2, "systemd-sysctl"));
     tree.write("etc/sysctl.d/99-zzz.conf", format!("\n-{T}\n"));
-    assert_eq!(time(&tree).0, 7200);
+    let zzz = "etc/sysctl.d/99-zzz.conf";
+    assert_eq!(time(&tree), decided(7200, zzz, 2, "kernel"));
     tree.run("show")
         .code(0)
         .says("99-zzz.conf:2")

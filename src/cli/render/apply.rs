@@ -2,7 +2,6 @@
 
 use std::fmt::Write;
 
-use keepalivectl::model::duration::seconds;
 use keepalivectl::ops::apply::ApplyReport;
 
 use super::{dropped_after, headline, lines, table, warnings};
@@ -67,14 +66,10 @@ fn with_changes(report: &ApplyReport, first: &str) -> String {
             rows.add_row([setting, write.from.to_string(), write.to.to_string()]);
         }
         let _ = write!(text, "\n{}", lines(&rows));
-        let longest = report.before.time.max(report.before.intvl);
-        if let Ok(longest) = u64::try_from(longest) {
-            let _ = writeln!(
-                text,
-                "\nConnections already open follow when their running timer expires, in up to {}.",
-                seconds(longest)
-            );
-        }
+        text.push_str(
+            "\nConnections already open follow when their running keepalive timer expires; those \
+             whose\nprogram set values of its own do not.\n",
+        );
     }
     text.push_str(&warnings(&report.warnings));
     text

@@ -9,7 +9,12 @@ use super::{apply, headline, warnings};
 
 /// What is kept for boot now, which files changed, and what the next boot sets.
 pub fn people(report: &EnableReport) -> String {
-    let mut text = headline(format!("{}.", answer(report)));
+    let overruled = report.settings.map(|s| s.values()) != Some(report.next_boot.values());
+    let but = match report.profile.is_some() && overruled {
+        true => ", but the next boot sets otherwise",
+        false => "",
+    };
+    let mut text = headline(format!("{}{but}.", answer(report)));
     text.push('\n');
     // Writing to a String does not fail.
     for change in &report.changes {

@@ -42,11 +42,16 @@ fn table(head: &[&str]) -> Table {
         .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Dynamic)
         .set_header(head);
-    let terminal = terminal_size::terminal_size().filter(|_| stdout().is_terminal());
-    if let Some((width, _)) = terminal {
-        table.set_width(width.0);
+    if let Some(width) = terminal_width() {
+        table.set_width(width);
     }
     table
+}
+
+/// The columns of the terminal, if standard output is one.
+fn terminal_width() -> Option<u16> {
+    let terminal = terminal_size::terminal_size().filter(|_| stdout().is_terminal());
+    terminal.map(|(width, _)| width.0)
 }
 
 /// The table as text, without the blanks that it ends its lines with.

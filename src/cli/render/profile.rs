@@ -5,27 +5,31 @@ use std::fmt::Write;
 use keepalivectl::model::duration::seconds;
 use keepalivectl::ops::profiles::{Origin, ProfileEntry, ProfileFileReport, ProfileReport};
 
-use super::{about, dropped_after, headline, lines, table, warnings};
+use super::{about, dropped_after, headline, lines, table, terminal_width, warnings};
 
 /// All profiles, one line each.
 pub fn list(entries: &[ProfileEntry]) -> String {
-    let mut rows = table(&[
+    // Beside a column of sentences, a narrow terminal has no room for names.
+    let wide = terminal_width().is_none_or(|width| width >= 110);
+    let head = [
         "NAME", "TIME", "INTVL", "PROBES", "DROP", "SURVIVES", "ABOUT",
-    ]);
+    ];
+    let mut rows = table(if wide { &head } else { &head[..6] });
     for entry in entries {
         let about_it = match entry.origin {
             Origin::BuiltIn => entry.description.clone(),
             Origin::Administrator => format!("{} (your own)", entry.description),
         };
-        rows.add_row([
+        let mut row = vec![
             entry.name.to_string(),
             entry.settings.time().to_string(),
             entry.settings.intvl().to_string(),
             entry.settings.probes().to_string(),
             seconds(entry.drop_s),
             about(entry.survives_idle_ms),
-            about_it,
-        ]);
+        ];
+        row.extend(wide.then_some(about_it));
+        rows.add_row(row);
     }
     format!(
         "{}\nDROP: an idle connection whose peer is silent is dropped after this.\nSURVIVES: \

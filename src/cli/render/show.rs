@@ -19,6 +19,9 @@ pub fn people(report: &ShowReport) -> String {
     if let Some(drop) = &report.time_to_drop {
         let refresh = seconds(drop.idle.refresh_s.into());
         let _ = writeln!(text, "Refresh: every {refresh} while the peer answers");
+        text.push_str(
+            "Who:     sockets with SO_KEEPALIVE on and no values of their own, IPv4 and IPv6\n",
+        );
     }
     let _ = writeln!(text, "Enabled: {}", enabled(report));
     if let Some(drift) = drift(report) {
@@ -33,7 +36,8 @@ pub fn people(report: &ShowReport) -> String {
 fn answer(report: &ShowReport) -> String {
     match (&report.time_to_drop, &report.harm) {
         (Some(drop), _) => format!(
-            "An idle connection is probed after {} and, its peer silent, dropped after {}.",
+            "An idle connection with keepalive on is probed after {} and, its peer silent, dropped \
+             after {}.",
             seconds(drop.idle.first_probe_s.into()),
             dropped_after(&drop.idle)
         ),
@@ -73,7 +77,7 @@ fn decided(next: &NextValue) -> String {
     match next.by {
         By::Unit => format!("{place}, by keepalivectl.service"),
         By::Reader(reader) => format!("{place}, by {reader}"),
-        By::Kernel => place,
+        By::Kernel => format!("{place} leaves the kernel's own"),
     }
 }
 
@@ -102,12 +106,15 @@ fn enabled(report: &ShowReport) -> String {
 
 fn drift(report: &ShowReport) -> Option<String> {
     report.settings?;
+    if report.elsewhere {
+        return None;
+    }
     if !report.drift {
         return Some("none, the next boot sets what is in force".to_owned());
     }
     let words: Vec<&str> = report.drifting.iter().map(|s| s.word()).collect();
     let remedy = match report.enabled.as_ref().and_then(|e| e.profile.as_ref()) {
-        Some(name) => format!("`keepalivectl apply {name}` puts the profile in force now"),
+        Some(name) => format!("`keepalivectl boot` puts {name} in force now"),
         None => "`keepalivectl enable NAME` keeps a profile for boot".to_owned(),
     };
     Some(format!(

@@ -30,8 +30,8 @@ pub fn people(report: &VerifyReport) -> String {
     }
     // Writing to a String does not fail.
     let _ = write!(text, "\n\n{}", lines(&rows));
-    if let Some(name) = &enabled.profile {
-        let _ = writeln!(text, "\n`keepalivectl apply {name}` puts it in force.");
+    if !report.elsewhere {
+        text.push_str("\n`keepalivectl boot` puts what is enabled in force.\n");
     }
     text
 }
