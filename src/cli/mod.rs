@@ -74,7 +74,7 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
         }
         Command::Revert { dry_run, namespace } => {
             let report = ops::revert::revert(&root, &namespace.netns(), *dry_run)?;
-            let changed = report.as_ref().is_some_and(|r| r.changed) && !dry_run;
+            let changed = report.changed() && !dry_run;
             face.print_done(&report, changed, render::apply::reverted)
         }
         Command::Enable { name, now, dry_run } => {

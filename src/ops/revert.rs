@@ -1,46 +1,75 @@
 //! `revert`: back to what was in force before the first `apply` since boot.
 
+use serde::Serialize;
+
 use super::apply::{ApplyReport, Plan, record};
 use super::{Error, Result, chain, require_machine};
+use crate::boot::before::Record;
 use crate::boot::lock;
 use crate::kernel::netns::NetNs;
 use crate::kernel::{keepalive, signals};
 use crate::model::{Settings, Values};
 use crate::root::Root;
 
+/// What `revert` did, or would do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum RevertReport {
+    /// As after an `apply` of the old values.
+    Done(ApplyReport),
+    /// Nothing was applied here since boot.
+    Nothing {
+        /// Never.
+        changed: bool,
+    },
+}
+
+impl RevertReport {
+    const NOTHING: RevertReport = RevertReport::Nothing { changed: false };
+
+    /// Whether the kernel has other values than before, or would have.
+    pub fn changed(&self) -> bool {
+        match self {
+            RevertReport::Done(report) => report.changed,
+            RevertReport::Nothing { changed } => *changed,
+        }
+    }
+}
+
 /// Restores what was in force in a network namespace before the first `apply`
-/// since boot, and forgets it. `None` if nothing was applied there.
+/// since boot, and forgets it.
 ///
 /// # Errors
 /// What was in force harms, the privilege is missing, or the kernel refuses:
 /// nothing is changed then, unless [`Error::left_changed`] says otherwise.
-pub fn revert(root: &Root, netns: &NetNs, dry_run: bool) -> Result<Option<ApplyReport>> {
+pub fn revert(root: &Root, netns: &NetNs, dry_run: bool) -> Result<RevertReport> {
     require_machine(root, "revert")?;
     netns.enter(|| {
-        let Some(plan) = plan(root)? else {
-            return Ok(None);
+        let record = record(root)?;
+        let Some(plan) = plan(&record)? else {
+            return Ok(RevertReport::NOTHING);
         };
         if dry_run {
-            return Ok(Some(ApplyReport::of(plan, None, true)));
+            return Ok(RevertReport::Done(ApplyReport::of(plan, None, true)));
         }
         keepalive::check_writable(plan.before, plan.after)?;
         let _lock = lock::take(root)?;
         let _signals = signals::hold()?;
         // Another revert may have come first.
-        let Some(plan) = self::plan(root)? else {
-            return Ok(None);
+        let Some(plan) = self::plan(&record)? else {
+            return Ok(RevertReport::NOTHING);
         };
         plan.carry_out()?;
-        let forgotten = record(root)?.forget();
+        let forgotten = record.forget();
         let mut report = ApplyReport::of(plan, None, false);
         // It is done all the same; the next `apply` would keep an old record.
         report.warnings.extend(forgotten.err().map(|e| chain(&e)));
-        Ok(Some(report))
+        Ok(RevertReport::Done(report))
     })?
 }
 
-fn plan(root: &Root) -> Result<Option<Plan>> {
-    let Some(values) = record(root)?.read()? else {
+fn plan(record: &Record) -> Result<Option<Plan>> {
+    let Some(values) = record.read()? else {
         return Ok(None);
     };
     Ok(Some(Plan::new(keepalive::read()?, harmless(values)?)))

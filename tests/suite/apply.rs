@@ -96,6 +96,7 @@ sandboxed! {
 sandboxed! {
     fn revert_goes_back_to_before_the_first_apply() {
         run("revert").code(0).says("Nothing to revert");
+        assert_eq!(run("revert --json").code(0).json(), json!({"changed": false}));
         put_in_force([600, 60, 6]);
         run("apply aws-nat").code(0);
         run("apply --time 50").code(0);

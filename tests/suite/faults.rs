@@ -13,7 +13,7 @@ use crate::command::{Said, binary};
 use crate::fixture::{DROPIN, Tree};
 use crate::sandbox::{in_force, put_in_force, sandboxed};
 
-const CALLS: &str = "open,openat,openat2,write,fsync,fdatasync,rename,renameat,renameat2";
+const CALLS: &str = "open,openat,openat2,write,fsync,fdatasync,rename,renameat,renameat2,unlinkat";
 const ALL: [&str; 4] = ["openat", "write", "fsync", "renameat"];
 const FAULTS: [&str; 6] = [
     "error=EACCES",
@@ -193,6 +193,34 @@ sandboxed! {
     #[ignore = "needs strace"]
     fn apply_with_its_guard_under_fire_too() {
         apply_faults(true, &["-f"], "the first apply, its guard traced too");
+    }
+}
+
+sandboxed! {
+    #[ignore = "needs strace"]
+    fn revert() {
+        const OLD: [i64; 3] = [240, 30, 7];
+        const NEW: [i64; 3] = [600, 60, 6];
+        let reset = || {
+            let _ = fs::remove_dir_all("/run/keepalivectl");
+            put_in_force(NEW);
+            strace(&[], &["apply", "--time", "240", "--intvl", "30", "--probes", "7"]).code(0);
+        };
+        reset();
+        let faults = faults(&["revert"], &["openat", "write"]);
+        let mut table = Table::default();
+        for fault in &faults {
+            reset();
+            let said = strace(&["-e", &fault.inject], &["revert"]);
+            wait_for_guard();
+            let found = in_force();
+            assert!(found == OLD || found == NEW, "{}: {found:?} {said:?}", fault.inject);
+            check_code(fault, &said, found == NEW);
+            table.count(fault, found == NEW);
+            strace(&[], &["revert"]).code(0);
+            assert_eq!(in_force(), NEW, "{}: the next run", fault.inject);
+        }
+        table.print("revert");
     }
 }
 

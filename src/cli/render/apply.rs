@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use keepalivectl::ops::apply::ApplyReport;
+use keepalivectl::ops::revert::RevertReport;
 
 use super::{dropped_after, headline, lines, table, warnings};
 
@@ -21,8 +22,8 @@ pub fn people(report: &ApplyReport) -> String {
 }
 
 /// What `revert` did, or would do.
-pub fn reverted(report: &Option<ApplyReport>) -> String {
-    let Some(report) = report else {
+pub fn reverted(report: &RevertReport) -> String {
+    let RevertReport::Done(report) = report else {
         return format!(
             "{}\n",
             headline("Nothing to revert: nothing was applied here since boot.")
