@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use comfy_table::ColumnConstraint;
 use keepalivectl::model::duration::seconds;
 use keepalivectl::ops::profiles::{Origin, ProfileEntry, ProfileFileReport, ProfileReport};
 
@@ -30,6 +31,10 @@ pub fn list(entries: &[ProfileEntry]) -> String {
         ];
         row.extend(wide.then_some(about_it));
         rows.add_row(row);
+    }
+    // A name is for copying: it is never broken.
+    if let Some(names) = rows.column_mut(0) {
+        names.set_constraint(ColumnConstraint::ContentWidth);
     }
     format!(
         "{}\nDROP: an idle connection whose peer is silent is dropped after this.\nSURVIVES: \
