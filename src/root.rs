@@ -299,15 +299,31 @@ impl Root {
         Ok(removed)
     }
 
-    /// Makes a symbolic link.
+    /// Puts a symbolic link in place, over another one if need be.
     ///
     /// # Errors
-    /// [`FileError::Write`], with EEXIST if anything is there.
+    /// [`FileError::Write`], with EEXIST if anything but a link is there.
     pub fn link(&self, path: impl AsRef<Path>, target: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let failed = |e: Errno| self.unwritable(path, e);
         let (dir, name) = self.folder(path, true)?;
-        symlinkat(target.as_ref(), &dir, name).map_err(failed)?;
+        match fstatat(&dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
+            Ok(stat) if kind(&stat) == SFlag::S_IFLNK => {}
+            Err(Errno::ENOENT) => {}
+            Ok(_) => return Err(failed(Errno::EEXIST)),
+            Err(e) => return Err(failed(e)),
+        }
+        let temporary = format!(".{name}.new");
+        remove_at(&dir, &temporary).map_err(failed)?;
+        let put = || {
+            symlinkat(target.as_ref(), &dir, temporary.as_str())?;
+            renameat(&dir, temporary.as_str(), &dir, name)
+        };
+        if let Err(e) = put() {
+            // The error that matters is the first one.
+            let _ = remove_at(&dir, &temporary);
+            return Err(failed(e));
+        }
         fsync(&dir).map_err(failed)
     }
 

@@ -112,8 +112,6 @@ fn plan_enable(root: &Root, profile: Profile, options: &Options) -> Result<KeepP
     }
     files.add(root, Change::write(dropin::FILE, text.as_str()))?;
     if systemd {
-        // Whatever the link says, systemctl or an administrator made it; only
-        // one that leads elsewhere enables nothing.
         let link = Change::Link {
             file: unit::LINK.into(),
             target: unit::FILE.into(),

@@ -167,8 +167,5 @@ fn restore(root: &Root, before: &Change) -> std::result::Result<(), FileError> {
     if now.add(root, before.clone()).is_ok() && now.is_empty() {
         return Ok(());
     }
-    if matches!(before, Change::Link { .. }) {
-        root.remove(before.file())?;
-    }
     before.carry_out(root)
 }

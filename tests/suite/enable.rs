@@ -116,6 +116,23 @@ sandboxed! {
 }
 
 sandboxed! {
+    fn a_link_that_leads_elsewhere_is_put_right() {
+        let tree = Tree::with_systemd();
+        tree.link(LINK, "/dev/null");
+        tree.run("enable ssh").code(0);
+        let target = fs::read_link(tree.path(LINK)).unwrap();
+        assert_eq!(target, Path::new("/etc/systemd/system/keepalivectl.service"));
+        tree.run("enable ssh").code(0).says("Unchanged");
+        // What is no link is not replaced by one, and all is undone.
+        tree.run("disable").code(0);
+        tree.write(LINK, "a file");
+        tree.run("enable ssh").code(1).complains("nothing is changed").complains("File exists");
+        assert_eq!(tree.read(LINK), "a file");
+        assert!(!tree.path(DROPIN).exists());
+    }
+}
+
+sandboxed! {
     fn a_unit_of_that_name_that_is_not_ours_is_left_alone() {
         let tree = Tree::with_systemd();
         tree.write(UNIT, "[Service]\nExecStart=/bin/true\n");
