@@ -34,6 +34,7 @@
 //! | level | room | what lives there | may touch |
 //! |---|---|---|---|
 //! | 0 | [`model`] | settings, profiles, known paths, the arithmetic | nothing |
+//! | 0 | [`mod@chain`] | an error with its causes, as one line | nothing |
 //! | 0 | [`root`] | the file tree we act on | files under a root |
 //! | 1 | [`kernel`] | one file for each kernel interface | /proc, syscalls |
 //! | 1 | [`boot`] | what decides the next boot | files under a root, systemctl |
@@ -55,6 +56,7 @@
 //! ```
 
 pub mod boot;
+pub mod chain;
 pub mod kernel;
 pub mod model;
 pub mod ops;

@@ -69,17 +69,17 @@ pub enum Error {
     #[error(
         "the unit needs an installed keepalivectl, and there is none in {}; install it with: {}",
         unit::INSTALL_DIRS.join(", "),
-        install.display
+        install
     )]
     NotInstalled {
         /// The command that installs it.
-        install: unit::Install,
+        install: String,
     },
     /// The installed program could be changed by others than root.
     #[error(
         "{} {why}, and root alone may decide what runs at boot; install it properly with: {}",
         path.display(),
-        install.display
+        install
     )]
     UnsafeProgram {
         /// The file or folder at fault.
@@ -87,7 +87,7 @@ pub enum Error {
         /// Who could write it.
         why: String,
         /// The command that installs it properly.
-        install: unit::Install,
+        install: String,
     },
     /// systemctl(1) failed.
     #[error("`systemctl {command}` failed: {message}")]

@@ -125,6 +125,8 @@ impl Next {
 pub struct Sources {
     /// What is kept for boot.
     pub kept: Option<Kept>,
+    /// Whether the tree has systemd.
+    pub systemd: bool,
     /// Whether the unit will run.
     pub unit_enabled: bool,
     files: Files,
@@ -140,12 +142,14 @@ impl Sources {
     /// A folder cannot be read.
     pub fn read(root: &Root, kept: Option<Kept>) -> Result<Sources, Error> {
         let mut readers = [Reader::SystemdSysctl, Reader::SysctlSystem];
-        if !unit::has_systemd(root)? {
+        let systemd = unit::has_systemd(root)?;
+        if !systemd {
             readers.reverse();
         }
         Ok(Sources {
             kept,
-            unit_enabled: unit::is_enabled(root)?,
+            systemd,
+            unit_enabled: systemd && unit::is_enabled(root)?,
             files: Files::read(root)?,
             readers,
             dropin: root.display(dropin::FILE),

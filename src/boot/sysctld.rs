@@ -12,7 +12,6 @@
 //! procps-ng 4.0.
 
 use std::collections::BTreeMap;
-use std::error::Error;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::unix::ffi::OsStrExt;
@@ -21,6 +20,7 @@ use std::path::{Path, PathBuf};
 use glob::{MatchOptions, Pattern};
 use serde::Serialize;
 
+use crate::chain::chain;
 use crate::model::{Hz, Setting};
 use crate::root::{FileError, Root};
 
@@ -92,7 +92,7 @@ impl Files {
                     path: for_people(&root.display(content.real_path)),
                     text: String::from_utf8_lossy(&content.bytes).into_owned(),
                 }),
-                Err(e) => files.unreadable.push(with_cause(&e)),
+                Err(e) => files.unreadable.push(chain(&e)),
             }
         }
         Ok(files)
@@ -117,13 +117,6 @@ impl Files {
 /// A path that can be printed and serialized, whatever bytes it is made of.
 fn for_people(path: &Path) -> PathBuf {
     PathBuf::from(path.to_string_lossy().into_owned())
-}
-
-fn with_cause(error: &FileError) -> String {
-    match error.source() {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    }
 }
 
 /// A line that decides a setting.
@@ -175,7 +168,7 @@ impl Reader {
     pub fn decide(self, files: &Files, setting: Setting, hz: Option<Hz>) -> Verdict {
         let read = files.read.iter().filter(|f| self.reads(f));
         let lines: Vec<Line> = read.flat_map(lines).collect();
-        let key = setting.key().replace('.', "/");
+        let key = setting.path();
         let mut verdict = Verdict::default();
         let candidates = match self {
             Reader::SystemdSysctl => written_by_systemd(&lines, &key),

@@ -45,8 +45,8 @@ pub fn is_booted(root: &Root) -> Result<bool, Error> {
     Ok(root.is_machine() && root.exists("/run/systemd/system")?)
 }
 
-/// Whether the unit will run at the next boot: it is there, linked, not masked,
-/// and so is its program.
+/// Whether the unit will run where systemd boots: it is there, linked, not
+/// masked, and so is its program.
 ///
 /// # Errors
 /// It cannot be told.
@@ -67,7 +67,7 @@ pub fn is_enabled(root: &Root) -> Result<bool, Error> {
     };
     let found = root.resolve(program)?;
     let runs = found.is_some_and(|(_, chain)| cannot_run(&chain).is_none());
-    Ok(linked && runs && has_systemd(root)?)
+    Ok(linked && runs)
 }
 
 /// Runs systemctl(1), on a machine that systemd runs.
@@ -92,11 +92,11 @@ pub fn systemctl(arguments: &[&str]) -> Result<(), Error> {
     Err(failed(said.trim().replace('\n', " ")))
 }
 
-/// The unit file's text as it is; `None` if there is none.
+/// That a unit of that name, if there is one, is one of ours.
 ///
 /// # Errors
-/// [`Error::ForeignUnit`] if it is not one of ours.
-pub fn read(root: &Root) -> Result<Option<Vec<u8>>, Error> {
+/// [`Error::ForeignUnit`] if it is not.
+pub fn check_ours(root: &Root) -> Result<(), Error> {
     let foreign = || Error::ForeignUnit {
         file: root.display(FILE),
     };
@@ -105,7 +105,7 @@ pub fn read(root: &Root) -> Result<Option<Vec<u8>>, Error> {
         Err(FileError::NotAFile { .. }) => Err(foreign()),
         Err(e) => Err(e.into()),
         Ok(Some(unit)) if !unit.bytes.starts_with(MARK.as_bytes()) => Err(foreign()),
-        Ok(unit) => Ok(unit.map(|u| u.bytes)),
+        Ok(_) => Ok(()),
     }
 }
 
@@ -124,31 +124,19 @@ pub fn text(program: &Path) -> String {
 }
 
 /// The command that installs the program where the unit can run it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Install {
-    /// For people, to be typed.
-    pub display: String,
+fn install_command(root: &Root, running: &Path) -> String {
+    let target = root.display(Path::new(INSTALL_DIRS[0]).join(PROGRAM));
+    format!(
+        "sudo install -D -o root -g root -m 0755 {} {}",
+        running.display(),
+        target.display()
+    )
 }
 
-impl Install {
-    fn of(root: &Root, running: &Path) -> Install {
-        let target = root.display(Path::new(INSTALL_DIRS[0]).join(PROGRAM));
-        Install {
-            display: format!(
-                "sudo install -D -o root -g root -m 0755 {} {}",
-                running.display(),
-                target.display()
-            ),
-        }
-    }
-
-    /// For what is there and wrong.
-    fn mend(path: &Path) -> Install {
-        let path = path.display();
-        Install {
-            display: format!("sudo chown root:root {path} && sudo chmod go-w,a+rx {path}"),
-        }
-    }
+/// The command that puts right what is there and wrong.
+fn mend_command(path: &Path) -> String {
+    let path = path.display();
+    format!("sudo chown root:root {path} && sudo chmod go-w,a+rx {path}")
 }
 
 /// The installed program in a tree, with all links resolved. `running` is the
@@ -158,7 +146,7 @@ impl Install {
 /// [`Error::NotInstalled`], or [`Error::UnsafeProgram`] if the file or a folder
 /// on its way can be written by others than root.
 pub fn program(root: &Root, running: &Path) -> Result<PathBuf, Error> {
-    let install = Install::of(root, running);
+    let install = install_command(root, running);
     let mut found = None;
     for dir in INSTALL_DIRS {
         found = root.resolve(Path::new(dir).join(PROGRAM))?;
@@ -174,7 +162,7 @@ pub fn program(root: &Root, running: &Path) -> Result<PathBuf, Error> {
         why,
         install: match path == program && root.display(path) != running {
             true => install.clone(),
-            false => Install::mend(&root.display(path)),
+            false => mend_command(&root.display(path)),
         },
     };
     let mut folders: Vec<&Path> = program.ancestors().collect();

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::io::{self, Write};
 
+use keepalivectl::chain::{causes, chain};
 use keepalivectl::kernel;
 use keepalivectl::ops;
 
@@ -22,16 +23,6 @@ pub fn complain(text: &str) {
 
 fn hint(text: &str) {
     let _ = writeln!(io::stderr(), "  {text}");
-}
-
-fn chain(error: &(dyn Error + 'static)) -> String {
-    let texts: Vec<String> = causes(error).map(ToString::to_string).collect();
-    texts.join(": ")
-}
-
-/// An error, its cause, the cause of that, ….
-fn causes<'e>(error: &'e (dyn Error + 'static)) -> impl Iterator<Item = &'e (dyn Error + 'static)> {
-    std::iter::successors(Some(error), |e| (*e).source())
 }
 
 /// What to do next, if anything helps.

@@ -71,7 +71,7 @@ impl Drop for Guard {
 }
 
 fn old_value(setting: Setting, before: Values) -> io::Result<OldValue> {
-    let path = format!("/proc/sys/{}", setting.key().replace('.', "/"));
+    let path = format!("/proc/sys/{}", setting.path());
     Ok((CString::new(path)?, before.get(setting).to_string().into()))
 }
 

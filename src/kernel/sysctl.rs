@@ -57,7 +57,7 @@ fn key(setting: Setting) -> io::Result<&'static Ctl> {
 
 fn open(setting: Setting) -> io::Result<Ctl> {
     Ctl::new(setting.key()).map_err(|_| {
-        let path = format!("/proc/sys/{}", setting.key().replace('.', "/"));
+        let path = format!("/proc/sys/{}", setting.path());
         match File::open(path) {
             Err(e) => e,
             // It failed a moment ago and does not now: no cause to be had.

@@ -264,7 +264,7 @@ fn assignment(content: &str) -> Result<(Setting, i64), Reason> {
     let (key, value) = (key.trim(), value.trim());
     let setting = Setting::ALL
         .into_iter()
-        .find(|s| s.key() == key || s.key().replace('.', "/") == key)
+        .find(|s| s.key() == key || s.path() == key)
         .ok_or_else(|| Reason::UnknownKey(shortened(key)))?;
     let digits = value.strip_prefix('-').unwrap_or(value);
     // A leading 0 would be octal to the kernel, and decimal to every reader.

@@ -49,6 +49,11 @@ impl Setting {
         }
     }
 
+    /// The same key as a path below `/proc/sys`.
+    pub fn path(self) -> String {
+        self.key().replace('.', "/")
+    }
+
     /// The word for it in flags and tables.
     pub fn word(self) -> &'static str {
         match self {

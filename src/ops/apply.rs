@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Error, Result, TimeToDrop, profiles, require_machine, warnings};
+use super::{Result, TimeToDrop, over, profiles, require_machine, warnings};
 use crate::boot::{before::Record, lock};
 use crate::kernel::netns::{self, NetNs};
 use crate::kernel::{keepalive, signals};
@@ -119,8 +119,7 @@ impl Wanted {
     fn over(&self, in_force: Values) -> Result<Settings> {
         match self {
             Wanted::All(settings) => Ok(*settings),
-            Wanted::Some(partial) => Settings::try_from(partial.over(in_force))
-                .map_err(|why| Error::InForce { in_force, why }),
+            Wanted::Some(partial) => over(*partial, in_force),
         }
     }
 }
@@ -131,7 +130,7 @@ impl Wanted {
 /// # Errors
 /// A value is illegal, the profile does not exist or is broken, the privilege
 /// is missing, or the kernel refuses: nothing is changed then, unless
-/// [`Error::left_changed`] says otherwise.
+/// [`left_changed`](super::Error::left_changed) says otherwise.
 pub fn apply(root: &Root, netns: &NetNs, target: &Target, dry_run: bool) -> Result<ApplyReport> {
     require_machine(root, "apply")?;
     let (wanted, profile) = match target {
@@ -236,6 +235,7 @@ mod tests {
             time: Some(60),
             ..Partial::default()
         });
-        assert!(matches!(wanted.over(in_force), Err(Error::InForce { .. })));
+        let error = wanted.over(in_force).unwrap_err();
+        assert!(matches!(error, crate::ops::Error::InForce { .. }));
     }
 }

@@ -6,11 +6,12 @@ use serde::Serialize;
 
 use super::apply::{self, ApplyReport, remember_and_carry_out, remember_while};
 use super::files::{Change, FilePlan};
-use super::{Error, Result, chain, profiles, require_machine, warnings};
+use super::{Error, Result, harmless, profiles, rate_at_boot, require_machine, warnings};
 use crate::boot::next::{Next, Sources};
 use crate::boot::{dropin, lock, unit};
-use crate::kernel::{keepalive, netns, signals, tick};
-use crate::model::{Hz, Profile, ProfileName, Settings, Values};
+use crate::chain::chain;
+use crate::kernel::{keepalive, netns, signals};
+use crate::model::{Profile, ProfileName, Settings, Values};
 use crate::root::Root;
 
 /// How to go about it.
@@ -61,9 +62,7 @@ pub fn enable(root: &Root, name: &ProfileName, options: &Options) -> Result<Enab
         require_inits_namespace(root)?;
     }
     let profile = profiles::find(root, name)?.profile;
-    run(root, options, || {
-        plan_enable(root, profile.clone(), options)
-    })
+    run(root, options, || plan_enable(root, profile, options))
 }
 
 /// Keeps nothing for boot any more: the drop-in goes, and the unit with it.
@@ -102,11 +101,12 @@ struct KeepPlan {
 }
 
 fn plan_enable(root: &Root, profile: Profile, options: &Options) -> Result<KeepPlan> {
-    let systemd = unit::has_systemd(root)?;
+    let sources = Sources::read(root, None)?;
+    let systemd = sources.systemd;
     let (kept, text) = dropin::planned(root, &profile);
     let mut files = FilePlan::default();
     if systemd {
-        unit::read(root)?;
+        unit::check_ours(root)?;
         let program = unit::program(root, &options.running)?;
         files.add(root, Change::write(unit::FILE, unit::text(&program)))?;
     }
@@ -118,16 +118,20 @@ fn plan_enable(root: &Root, profile: Profile, options: &Options) -> Result<KeepP
         };
         files.add(root, link)?;
     }
-    let next_boot = Sources::read(root, None)?
+    let next_boot = sources
         .planned(Some((kept, text)), systemd)
-        .next(rate(root));
+        .next(rate_at_boot(root));
+    let now = match options.now {
+        true => Some(plan_now(profile.settings)?),
+        false => None,
+    };
     let mut warnings = warnings(profile.settings);
     warnings.extend(next_boot.overrides.iter().map(ToString::to_string));
     Ok(KeepPlan {
         systemd,
         booted: unit::is_booted(root)?,
         files,
-        now: plan_now(options, Some(profile.settings))?,
+        now,
         next_boot,
         profile: Some(profile),
         warnings,
@@ -137,10 +141,10 @@ fn plan_enable(root: &Root, profile: Profile, options: &Options) -> Result<KeepP
 fn plan_disable(root: &Root, options: &Options) -> Result<KeepPlan> {
     let mut files = FilePlan::default();
     let mut warnings = Vec::new();
-    let gone = match unit::read(root) {
+    let gone = match unit::check_ours(root) {
         // The link first: a unit without its drop-in would be skipped, and a
         // link without its unit would be an error at boot.
-        Ok(_) => vec![unit::LINK, dropin::FILE, unit::FILE],
+        Ok(()) => vec![unit::LINK, dropin::FILE, unit::FILE],
         Err(e) => {
             warnings.push(format!("the unit is left as it is: {e}"));
             vec![dropin::FILE]
@@ -149,71 +153,55 @@ fn plan_disable(root: &Root, options: &Options) -> Result<KeepPlan> {
     for file in gone {
         files.add(root, Change::Remove { file: file.into() })?;
     }
-    let next_boot = Sources::read(root, None)?
-        .planned(None, false)
-        .next(rate(root));
-    let values = next_boot.values();
-    let settings = Settings::try_from(values).map_err(|why| Error::Harmful {
-        values,
-        origin: "which the next boot will set",
-        why,
-    });
-    let settings = match options.now {
-        true => Some(settings?),
+    let sources = Sources::read(root, None)?;
+    let systemd = sources.systemd;
+    let next_boot = sources.planned(None, false).next(rate_at_boot(root));
+    let now = match options.now {
+        true => Some(plan_now(harmless(
+            next_boot.values(),
+            "which the next boot will set",
+        )?)?),
         false => None,
     };
     Ok(KeepPlan {
-        systemd: unit::has_systemd(root)?,
+        systemd,
         booted: unit::is_booted(root)?,
         profile: None,
         files,
-        now: plan_now(options, settings)?,
+        now,
         next_boot,
         warnings,
     })
 }
 
-fn plan_now(options: &Options, settings: Option<Settings>) -> Result<Option<apply::Plan>> {
-    match settings.filter(|_| options.now) {
-        Some(settings) => Ok(Some(apply::Plan::new(keepalive::read()?, settings))),
-        None => Ok(None),
-    }
-}
-
-/// The tick rate of the kernel that will boot, if it is this one.
-fn rate(root: &Root) -> Option<Hz> {
-    tick::rate().filter(|_| root.is_machine())
+fn plan_now(settings: Settings) -> Result<apply::Plan> {
+    Ok(apply::Plan::new(keepalive::read()?, settings))
 }
 
 fn run(
     root: &Root,
     options: &Options,
-    plan: impl Fn() -> Result<KeepPlan>,
+    plan: impl FnOnce() -> Result<KeepPlan>,
 ) -> Result<EnableReport> {
-    let mut plan = if options.dry_run {
+    let plan = if options.dry_run {
         plan()?
     } else {
         let _lock = lock::take(root)?;
         carry_out(root, plan()?)?
     };
-    // In the report's order: first what the plan says, then what happened.
-    let settings = plan.profile.as_ref().map(|p| p.settings);
+    let (name, settings) = plan.profile.map(|p| (p.name, p.settings)).unzip();
+    let now = plan.now;
+    let now = now.map(|p| ApplyReport::of(p, name.clone(), options.dry_run));
     Ok(EnableReport {
-        changed: !plan.files.is_empty() || plan.now.as_ref().is_some_and(|n| !n.writes.is_empty()),
+        changed: !plan.files.is_empty() || now.as_ref().is_some_and(|n| n.changed),
         dry_run: options.dry_run,
+        profile: name,
         settings,
         file: root.display(dropin::FILE),
         systemd: plan.systemd,
         changes: plan.files.changes(root),
         next_boot: plan.next_boot,
-        now: plan.now.map(|p| {
-            ApplyReport::of(
-                p,
-                plan.profile.as_ref().map(|p| p.name.clone()),
-                options.dry_run,
-            )
-        }),
-        profile: plan.profile.take().map(|p| p.name),
+        now,
         warnings: plan.warnings,
     })
 }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 
-use super::{Error, Result, chain};
+use super::{Error, Result};
+use crate::chain::chain;
 use crate::root::{FileError, Root};
 
 /// One change to a file.

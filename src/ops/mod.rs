@@ -21,7 +21,7 @@ use thiserror::Error;
 
 use crate::kernel;
 use crate::model::time_to_drop::{Idle, UserTimeoutError, idle};
-use crate::model::{ProfileName, Settings, SettingsError, Values};
+use crate::model::{Hz, Partial, ProfileName, Settings, SettingsError, Values};
 use crate::root::{FileError, Root};
 
 /// What a job failed of.
@@ -141,6 +141,25 @@ fn did_you_mean(similar: &[ProfileName]) -> String {
     format!("; did you mean {}?", names.join(" or "))
 }
 
+/// The named values over what is in force.
+fn over(partial: Partial, in_force: Values) -> Result<Settings> {
+    Settings::try_from(partial.over(in_force)).map_err(|why| Error::InForce { in_force, why })
+}
+
+/// Values that are to be put in force again, unless they harm.
+fn harmless(values: Values, origin: &'static str) -> Result<Settings> {
+    Settings::try_from(values).map_err(|why| Error::Harmful {
+        values,
+        origin,
+        why,
+    })
+}
+
+/// The tick rate of the kernel that will boot a tree, if it is this one.
+fn rate_at_boot(root: &Root) -> Option<Hz> {
+    kernel::tick::rate().filter(|_| root.is_machine())
+}
+
 /// A job's result.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -181,15 +200,4 @@ fn warnings(settings: Settings) -> Vec<String> {
     let single = (settings.probes() == 1)
         .then(|| "with probes 1, a single lost probe drops the connection".to_owned());
     beyond.chain(single).collect()
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text.push_str(&format!(": {cause}"));
-        next = cause.source();
-    }
-    text
 }

@@ -3,12 +3,12 @@
 use serde::Serialize;
 
 use super::apply::{ApplyReport, Plan, record};
-use super::{Error, Result, chain, require_machine};
+use super::{Result, harmless, require_machine};
 use crate::boot::before::Record;
 use crate::boot::lock;
+use crate::chain::chain;
 use crate::kernel::netns::NetNs;
 use crate::kernel::{keepalive, signals};
-use crate::model::{Settings, Values};
 use crate::root::Root;
 
 /// What `revert` did, or would do.
@@ -41,7 +41,7 @@ impl RevertReport {
 ///
 /// # Errors
 /// What was in force harms, the privilege is missing, or the kernel refuses:
-/// nothing is changed then, unless [`Error::left_changed`] says otherwise.
+/// nothing is changed then, unless [`left_changed`](super::Error::left_changed) says otherwise.
 pub fn revert(root: &Root, netns: &NetNs, dry_run: bool) -> Result<RevertReport> {
     require_machine(root, "revert")?;
     netns.enter(|| {
@@ -72,14 +72,6 @@ fn plan(record: &Record) -> Result<Option<Plan>> {
     let Some(values) = record.read()? else {
         return Ok(None);
     };
-    Ok(Some(Plan::new(keepalive::read()?, harmless(values)?)))
-}
-
-fn harmless(values: Values) -> Result<Settings> {
-    let origin = "which was in force before the first apply";
-    Settings::try_from(values).map_err(|why| Error::Harmful {
-        values,
-        origin,
-        why,
-    })
+    let wanted = harmless(values, "which was in force before the first apply")?;
+    Ok(Some(Plan::new(keepalive::read()?, wanted)))
 }

@@ -3,11 +3,12 @@
 use serde::Serialize;
 
 use super::verify::EnabledReport;
-use super::{Result, TimeToDrop, chain, require_machine};
+use super::{Result, TimeToDrop, rate_at_boot, require_machine};
+use crate::boot::dropin;
 use crate::boot::next::{Next, Sources};
-use crate::boot::{dropin, unit};
+use crate::chain::chain;
+use crate::kernel::keepalive;
 use crate::kernel::netns::NetNs;
-use crate::kernel::{keepalive, tick};
 use crate::model::{Setting, Settings, Values};
 use crate::root::Root;
 
@@ -65,9 +66,9 @@ pub fn show(root: &Root, netns: &NetNs) -> Result<ShowReport> {
         Err(e) => (None, vec![chain(&e)]),
     };
     let sources = Sources::read(root, kept)?;
-    let hz = tick::rate().filter(|_| root.is_machine());
-    let mut next_boot = sources.next(hz);
-    if *netns != NetNs::Current {
+    let mut next_boot = sources.next(rate_at_boot(root));
+    let elsewhere = *netns != NetNs::Current;
+    if elsewhere {
         next_boot.notes.push(format!(
             "the next boot is the machine's: a new network namespace starts from {}, and nothing \
              here sets it again",
@@ -75,17 +76,17 @@ pub fn show(root: &Root, netns: &NetNs) -> Result<ShowReport> {
         ));
     }
     let drifting: Vec<Setting> = settings
-        .filter(|_| *netns == NetNs::Current)
+        .filter(|_| !elsewhere)
         .map(|now| now.differences(next_boot.values()).collect())
         .unwrap_or_default();
     Ok(ShowReport {
         settings,
         time_to_drop: legal.and_then(|s| s.ok()).map(TimeToDrop::here),
         harm: legal.and_then(|s| s.err()).map(|e| e.to_string()),
-        elsewhere: *netns != NetNs::Current,
+        elsewhere,
         enabled: sources.kept.as_ref().map(EnabledReport::from),
         unit: UnitReport {
-            systemd: unit::has_systemd(root)?,
+            systemd: sources.systemd,
             enabled: sources.unit_enabled,
         },
         next_boot,

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::{Error, Result, require_machine, warnings};
+use super::{Result, over, require_machine, warnings};
 use crate::kernel::netns::NetNs;
 use crate::kernel::{keepalive, tick};
 use crate::model::time_to_drop::{self, Event, Idle};
@@ -51,9 +51,7 @@ pub fn time_to_drop(
         Some(values) => (Settings::try_from(values)?, false),
         None => {
             let in_force = netns.enter(keepalive::read)??;
-            let settings = Settings::try_from(partial.over(in_force))
-                .map_err(|why| Error::InForce { in_force, why })?;
-            (settings, true)
+            (over(partial, in_force)?, true)
         }
     };
     let hz = tick::rate();
