@@ -16,7 +16,7 @@
 //! // How long would these settings take to drop a silent peer?
 //! let wanted = Settings::new(240, 30, 6)?;
 //! let idle = time_to_drop::idle(wanted, None, tick::rate());
-//! assert_eq!(idle.drop_s, 420);
+//! assert_eq!(idle.drop.earliest_ms, 420_000);
 //!
 //! // What would have to be written? `ops::apply::apply` does it.
 //! let plan = Plan::new(in_force, wanted);

@@ -1,19 +1,27 @@
 //! The arguments, and the help that teaches them.
 
+use std::error::Error;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use keepalivectl::kernel::netns::NetNs;
 use keepalivectl::model::duration::{parse_seconds, parse_with_unit};
-use keepalivectl::model::{Partial, ProfileName, Values};
+use keepalivectl::model::path::{self, Path};
+use keepalivectl::model::{Hz, Partial, ProfileName, State, Values};
+use keepalivectl::ops::plan::Purpose;
 
 const EXAMPLES: &str = "\
 Examples:
   keepalivectl                          is it in force here, now and after the next boot?
   keepalivectl time-to-drop             how long until a silent peer is dropped?
   keepalivectl time-to-drop --time 2m --intvl 15 --probes 4 --timeline
-  keepalivectl profile list             which settings survive which path?
+  keepalivectl check --path aws-nat     does my idle connection survive?
+  keepalivectl plan --idle-timeout 350s --detect-within 6m
+                                        which settings do I need?
+  keepalivectl measure --time 5 --intvl 2 --probes 3
+                                        is that so on this kernel?
+  keepalivectl profile list             ready-made settings
   sudo keepalivectl apply aws-nat       in force now
   sudo keepalivectl revert              back to what was in force before
   sudo keepalivectl enable aws-nat --now
@@ -26,7 +34,8 @@ Exit codes:
   0  done, or already so
   1  it failed and nothing is changed
   2  the command line is wrong
-  3  verify found drift
+  3  the answer is no: verify found drift, check found it not safe, or measure
+     found another time than predicted
   4  it failed and could not undo what it had done: the message says what is left";
 
 const GLOBAL: &str = "Global options";
@@ -77,29 +86,125 @@ impl SomeValues {
     }
 }
 
-/// Values for all three settings.
+/// Values for all three settings, where no purpose is given.
 #[derive(Debug, Args)]
 pub struct AllValues {
     /// Idle time before the first probe
-    #[arg(long, value_name = "DURATION", value_parser = parse_seconds, allow_negative_numbers = true)]
-    time: i64,
+    #[arg(long, value_name = "DURATION", value_parser = parse_seconds, allow_negative_numbers = true,
+        required_unless_present_any = PURPOSE, conflicts_with_all = PURPOSE)]
+    time: Option<i64>,
 
     /// Time between unanswered probes
-    #[arg(long, value_name = "DURATION", value_parser = parse_seconds, allow_negative_numbers = true)]
-    intvl: i64,
+    #[arg(long, value_name = "DURATION", value_parser = parse_seconds, allow_negative_numbers = true,
+        required_unless_present_any = PURPOSE, conflicts_with_all = PURPOSE)]
+    intvl: Option<i64>,
 
     /// Unanswered probes before the drop
-    #[arg(long, value_name = "COUNT", allow_negative_numbers = true)]
-    probes: i64,
+    #[arg(long, value_name = "COUNT", allow_negative_numbers = true,
+        required_unless_present_any = PURPOSE, conflicts_with_all = PURPOSE)]
+    probes: Option<i64>,
 }
 
 impl AllValues {
-    /// The same for the library.
-    pub fn values(&self) -> Values {
-        Values {
+    /// The same for the library; none if a purpose is given.
+    pub fn values(&self) -> Option<Values> {
+        let partial = Partial {
             time: self.time,
             intvl: self.intvl,
             probes: self.probes,
+        };
+        partial.complete()
+    }
+}
+
+/// The arguments that make a purpose.
+const PURPOSE: [&str; 3] = ["idle_timeout", "path", "detect_within"];
+
+/// What lies between the two ends of a connection.
+#[derive(Debug, Args)]
+pub struct Between {
+    /// A known path (see `paths`); several where a connection goes through several
+    #[arg(long, value_name = "NAME", value_parser = path::parse)]
+    pub path: Vec<&'static Path>,
+
+    /// The time after which a box on the way forgets an idle flow
+    #[arg(long, value_name = "DURATION", value_parser = parse_seconds_u32)]
+    pub idle_timeout: Option<u32>,
+}
+
+/// What settings must do.
+#[derive(Debug, Args)]
+pub struct PurposeArguments {
+    #[command(flatten)]
+    between: Between,
+
+    /// Drop an idle connection to a dead peer within this time
+    #[arg(long, value_name = "DURATION", value_parser = parse_seconds_u32)]
+    detect_within: Option<u32>,
+
+    /// Probes in a row that may be lost: neither forgotten nor dropped
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    lost_probes: u8,
+}
+
+impl PurposeArguments {
+    /// The same for the library.
+    pub fn purpose(&self) -> Purpose {
+        Purpose {
+            paths: self.between.path.clone(),
+            idle_timeout_s: self.between.idle_timeout,
+            detect_within_s: self.detect_within,
+            lost_probes: self.lost_probes,
+        }
+    }
+}
+
+/// Whole seconds from 1 on.
+fn parse_seconds_u32(text: &str) -> Result<u32, Box<dyn Error + Send + Sync>> {
+    let seconds = parse_seconds(text)?;
+    match u32::try_from(seconds) {
+        Ok(0) | Err(_) => Err(format!("{text} is out of range: 1 s to {} s", u32::MAX).into()),
+        Ok(seconds) => Ok(seconds),
+    }
+}
+
+/// What counts besides the three settings.
+#[derive(Debug, Args)]
+pub struct Conditions {
+    /// The socket's TCP_USER_TIMEOUT, with its unit: 2500ms, 30s
+    ///
+    /// With it, probes does not count: an idle connection is dropped at the
+    /// first expiry of the keepalive timer after a probe at which the silence has
+    /// reached the timeout.
+    #[arg(long, value_name = "DURATION", value_parser = parse_with_unit)]
+    pub user_timeout: Option<Duration>,
+
+    /// tcp_retries2, which ends retransmission and window probes: 0 to 255
+    #[arg(long, value_name = "COUNT")]
+    pub retries2: Option<u8>,
+
+    /// tcp_rto_max_ms, the longest timeout of a retransmission: 1s to 120s
+    #[arg(long, value_name = "DURATION", value_parser = parse_with_unit)]
+    pub rto_max: Option<Duration>,
+}
+
+/// The words for the states.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum StateWord {
+    /// Nothing to send, nothing unacknowledged
+    Idle,
+    /// Data sent and not acknowledged
+    InFlight,
+    /// Data to send, and the peer's window closed
+    ZeroWindow,
+}
+
+impl From<StateWord> for State {
+    fn from(word: StateWord) -> State {
+        match word {
+            StateWord::Idle => State::Idle,
+            StateWord::InFlight => State::InFlight,
+            StateWord::ZeroWindow => State::ZeroWindow,
         }
     }
 }
@@ -130,25 +235,92 @@ pub enum Command {
 
     /// Compute how long the kernel takes to drop a silent peer
     ///
-    /// What is not given is what is in force.
+    /// For the three states that a silent peer can leave a socket in: idle, data
+    /// in flight, window closed. What is not given is what the kernel has.
     TimeToDrop {
         #[command(flatten)]
         values: SomeValues,
 
-        /// The socket's TCP_USER_TIMEOUT, with its unit: 2500ms, 30s
-        ///
-        /// With it, probes does not count: the connection is dropped at the
-        /// first expiry of the keepalive timer after a probe at which the
-        /// silence has reached the timeout.
-        #[arg(long, value_name = "DURATION", value_parser = parse_with_unit)]
-        user_timeout: Option<Duration>,
+        #[command(flatten)]
+        conditions: Conditions,
 
-        /// List each probe and the drop
+        /// The round-trip time, with its unit: 80ms. Without, below 1 ms
+        #[arg(long, value_name = "DURATION", value_parser = parse_with_unit)]
+        rtt: Option<Duration>,
+
+        /// The kernel's tick rate (CONFIG_HZ), which bounds how late its timers are
+        #[arg(long, value_name = "RATE")]
+        hz: Option<Hz>,
+
+        /// Only one state
+        #[arg(long, value_name = "STATE", value_enum)]
+        state: Option<StateWord>,
+
+        /// List what is sent, and the drop
         #[arg(long)]
         timeline: bool,
 
+        /// Count the cost of so many connections
+        #[arg(long, value_name = "COUNT", default_value_t = 1)]
+        connections: u64,
+
         #[command(flatten)]
         namespace: Namespace,
+    },
+
+    /// List the boxes that forget idle connections, and after how long
+    Paths,
+
+    /// Check whether idle connections survive a path: exit code 0, or 3 if not safe
+    ///
+    /// Safe: with one probe lost and late timers. Fragile: one lost probe breaks
+    /// it. Without a path or an idle timeout, all known paths are listed. This
+    /// machine's own conntrack, if loaded, is always checked.
+    Check {
+        #[command(flatten)]
+        between: Between,
+
+        #[command(flatten)]
+        values: SomeValues,
+
+        #[command(flatten)]
+        namespace: Namespace,
+    },
+
+    /// Find the settings for a path, with the fewest packets
+    ///
+    /// They refresh the path in time, the latest timers and lost probes counted
+    /// in, and drop a dead peer within the time you give.
+    #[command(group = clap::ArgGroup::new("wish").required(true).multiple(true).args(PURPOSE))]
+    Plan {
+        #[command(flatten)]
+        purpose: PurposeArguments,
+
+        /// Count the cost of so many connections
+        #[arg(long, value_name = "COUNT", default_value_t = 1)]
+        connections: u64,
+    },
+
+    /// Measure the time to drop on this very kernel, beside the computed one
+    ///
+    /// Makes a connection in a network namespace of its own, without root where
+    /// user namespaces are allowed, and lets its peer fall silent. What is not
+    /// given is what the kernel has; the defaults take hours, so give small
+    /// values. Exit code 3 if the kernel drops outside of the prediction.
+    Measure {
+        #[command(flatten)]
+        values: SomeValues,
+
+        #[command(flatten)]
+        conditions: Conditions,
+
+        /// The state that the silent peer leaves the connection in
+        #[arg(long, value_name = "STATE", value_enum, default_value = "idle")]
+        state: StateWord,
+
+        /// Let the peer live and answer for so long first, with its unit: 5s
+        #[arg(long, value_name = "DURATION", value_parser = parse_with_unit)]
+        alive_for: Option<Duration>,
     },
 
     /// List, show, create and delete profiles
@@ -242,6 +414,8 @@ pub enum ProfileCommand {
 
     /// Write a profile of your own to /etc/keepalivectl/profiles
     ///
+    /// With all three values, or with what it is for (see `plan`).
+    ///
     /// It wins over a built-in profile of the same name.
     Create {
         /// Its name: a-z, 0-9, '-', '_' and '.'
@@ -249,6 +423,9 @@ pub enum ProfileCommand {
 
         #[command(flatten)]
         values: AllValues,
+
+        #[command(flatten)]
+        purpose: PurposeArguments,
 
         /// One line about it
         #[arg(long, value_name = "TEXT")]

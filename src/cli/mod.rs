@@ -1,10 +1,11 @@
 //! The command line: arguments in, a report out for people or for programs.
 //!
 //! This room prints and decides nothing. Exit codes: 0 done, or already so;
-//! 1 failed and nothing is changed; 2 the command line is wrong; 3 `verify`
-//! found drift; 4 failed and could not undo what it had done.
+//! 1 failed and nothing is changed; 2 the command line is wrong; 3 the answer is
+//! no (drift, not safe, not as predicted); 4 failed and could not undo what it had done.
 
 mod args;
+mod countdown;
 mod errors;
 mod output;
 mod render;
@@ -14,11 +15,14 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use keepalivectl::kernel::netns::NetNs;
-use keepalivectl::model::{Profile, Settings};
-use keepalivectl::ops::{self, apply, enable, profiles};
+use keepalivectl::model::check::Verdict;
+use keepalivectl::model::{Profile, Settings, State};
+use keepalivectl::ops::time_to_drop::Question;
+use keepalivectl::ops::{self, apply, check, enable, measure, paths, plan, profiles};
 use keepalivectl::root::Root;
 
-use args::{Cli, Command, Namespace, ProfileCommand};
+use args::{Cli, Command, Conditions, Namespace, ProfileCommand, SomeValues};
+use countdown::Countdown;
 use output::{Face, Failure};
 
 /// Runs one command and says how it went.
@@ -31,7 +35,7 @@ pub fn run() -> ExitCode {
     }
 }
 
-const DRIFT: u8 = 3;
+const NOT_SO: u8 = 3;
 
 fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
     let root = match &cli.root {
@@ -45,18 +49,67 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
         Command::Show { namespace } => show(&root, &namespace.netns(), face),
         Command::TimeToDrop {
             values,
-            user_timeout,
+            conditions,
+            rtt,
+            hz,
+            state,
             timeline,
+            connections,
             namespace,
         } => {
+            let question = Question {
+                rtt: *rtt,
+                hz: *hz,
+                ..question(values, conditions)
+            };
             let report = ops::time_to_drop::time_to_drop(
                 &root,
                 &namespace.netns(),
-                values.partial(),
-                *user_timeout,
+                &question,
+                state.map(State::from),
                 *timeline,
+                *connections,
             )?;
             face.print(&report, render::time_to_drop::people)
+        }
+        Command::Paths => face.print(&paths::list(), |paths| render::path::list(paths)),
+        Command::Check {
+            between,
+            values,
+            namespace,
+        } => {
+            let netns = namespace.netns();
+            let (path, timeout) = (&between.path, between.idle_timeout);
+            let report = check::check(&root, &netns, values.partial(), path, timeout)?;
+            let safe = report
+                .verdict
+                .is_none_or(|verdict| verdict == Verdict::Safe);
+            face.print(&report, render::path::check)?;
+            Ok(if safe { 0 } else { NOT_SO }.into())
+        }
+        Command::Plan {
+            purpose,
+            connections,
+        } => {
+            let report = plan::plan(&purpose.purpose(), *connections)?;
+            face.print(&report, render::plan::people)
+        }
+        Command::Measure {
+            values,
+            conditions,
+            state,
+            alive_for,
+        } => {
+            let question = question(values, conditions);
+            let alive_for = alive_for.unwrap_or_default();
+            let mut countdown = Countdown::default();
+            let mut watch = |progress| countdown.show(progress);
+            let report = measure::measure(&root, &question, (*state).into(), alive_for, &mut watch);
+            countdown.end();
+            let report = report?;
+            let code = if report.within { 0 } else { NOT_SO };
+            face.print(&report, render::measure::people)?;
+            Ok(code.into())
         }
         Command::Profile { command } => profile(&root, command, face),
         Command::Apply {
@@ -87,7 +140,7 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
         }
         Command::Verify { namespace } => {
             let report = ops::verify::verify(&root, &namespace.netns())?;
-            let code = if report.matches { 0 } else { DRIFT };
+            let code = if report.matches { 0 } else { NOT_SO };
             face.print(&report, render::verify::people)?;
             Ok(code.into())
         }
@@ -123,14 +176,19 @@ fn profile(root: &Root, command: &ProfileCommand, face: &Face) -> Result<ExitCod
         ProfileCommand::Create {
             name,
             values,
+            purpose,
             description,
             replace,
         } => {
-            let values = values.values();
-            let profile = Profile {
-                name: name.clone(),
-                description: description.clone().unwrap_or_else(|| values.to_string()),
-                settings: Settings::try_from(values).map_err(ops::Error::from)?,
+            let profile = match values.values() {
+                Some(values) => Profile {
+                    name: name.clone(),
+                    description: description.clone().unwrap_or_else(|| values.to_string()),
+                    settings: Settings::try_from(values).map_err(ops::Error::from)?,
+                },
+                None => purpose
+                    .purpose()
+                    .profile(name.clone(), description.clone())?,
             };
             let report = profiles::create(root, &profile, *replace)?;
             face.print_done(&report, true, render::profile::file)
@@ -139,6 +197,16 @@ fn profile(root: &Root, command: &ProfileCommand, face: &Face) -> Result<ExitCod
             let report = profiles::delete(root, name)?;
             face.print_done(&report, true, render::profile::file)
         }
+    }
+}
+
+fn question(values: &SomeValues, conditions: &Conditions) -> Question {
+    Question {
+        settings: values.partial(),
+        user_timeout: conditions.user_timeout,
+        retries2: conditions.retries2,
+        rto_max: conditions.rto_max,
+        ..Question::default()
     }
 }
 

@@ -3,11 +3,17 @@
 //! What this room says of the kernel is about this machine, now, and about the
 //! network namespace of the calling thread.
 
+pub mod conntrack;
 mod guard;
 pub mod keepalive;
+pub mod lab;
+mod link;
 pub mod netns;
+pub mod release;
 pub mod signals;
 mod sysctl;
+pub mod tcp;
+mod tcp_info;
 pub mod tick;
 
 use std::io;
@@ -19,19 +25,19 @@ use crate::model::{Setting, Values};
 /// What went wrong with the kernel.
 #[derive(Debug, Error)]
 pub enum Error {
-    /// A setting could not be read.
-    #[error("cannot read {}", .setting.key())]
+    /// A value could not be read.
+    #[error("cannot read {key}")]
     Read {
-        /// Which one.
-        setting: Setting,
+        /// The sysctl key.
+        key: &'static str,
         /// The cause.
         source: io::Error,
     },
     /// The kernel's answer is not a number.
-    #[error("the kernel says {value:?} for {}, which is not a whole number", .setting.key())]
+    #[error("the kernel says {value:?} for {key}, which is not a whole number")]
     NotANumber {
-        /// Which setting.
-        setting: Setting,
+        /// The sysctl key.
+        key: &'static str,
         /// What was read.
         value: String,
     },
@@ -59,6 +65,24 @@ pub enum Error {
         setting: Setting,
         /// What was to be written.
         value: i64,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Any other key could not be written.
+    #[error("cannot set {key} to {value}")]
+    WriteKey {
+        /// The sysctl key.
+        key: &'static str,
+        /// What was to be written.
+        value: i64,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Something in the laboratory could not be done.
+    #[error("cannot {doing}, which measuring takes")]
+    Lab {
+        /// What.
+        doing: &'static str,
         /// The cause.
         source: io::Error,
     },

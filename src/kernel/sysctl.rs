@@ -16,20 +16,46 @@ use crate::model::Setting;
 
 /// Reads one setting of the calling thread's network namespace.
 pub(super) fn read(setting: Setting) -> Result<i64, Error> {
-    let failed = |source| Error::Read { setting, source };
-    let ctl = key(setting).map_err(failed)?;
-    let value = ctl.value_string().map_err(|e| failed(cause(ctl, e)))?;
-    value
-        .parse()
-        .map_err(|_| Error::NotANumber { setting, value })
+    let key = setting.key();
+    known(setting)
+        .and_then(text)
+        .map_err(|source| Error::Read { key, source })
+        .and_then(|value| number(key, value))
+}
+
+/// Reads any key of the calling thread's network namespace; none if this kernel
+/// does not have it.
+pub(super) fn read_key(key: &'static str) -> Result<Option<i64>, Error> {
+    match open(key).and_then(|ctl| text(&ctl)) {
+        Ok(value) => number(key, value).map(Some),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(Error::Read { key, source }),
+    }
+}
+
+fn text(ctl: &Ctl) -> io::Result<String> {
+    ctl.value_string().map_err(|e| cause(ctl, e))
+}
+
+fn number(key: &'static str, value: String) -> Result<i64, Error> {
+    value.parse().map_err(|_| Error::NotANumber { key, value })
 }
 
 /// Writes one setting.
 pub(super) fn write(setting: Setting, value: i64) -> Result<(), Error> {
     let failed = |source| refused(setting, value, source);
-    let ctl = key(setting).map_err(failed)?;
+    let ctl = known(setting).map_err(failed)?;
     ctl.set_value(CtlValue::String(value.to_string()))
         .map_err(|e| failed(cause(ctl, e)))?;
+    Ok(())
+}
+
+/// Writes any key.
+pub(super) fn write_key(key: &'static str, value: i64) -> Result<(), Error> {
+    let failed = |source| Error::WriteKey { key, value, source };
+    let ctl = open(key).map_err(failed)?;
+    ctl.set_value(CtlValue::String(value.to_string()))
+        .map_err(|e| failed(cause(&ctl, e)))?;
     Ok(())
 }
 
@@ -37,7 +63,7 @@ pub(super) fn write(setting: Setting, value: i64) -> Result<(), Error> {
 /// nothing: the kernel checks the permission when the file is opened.
 pub(super) fn check_writable(setting: Setting, value: i64) -> Result<(), Error> {
     let failed = |source| refused(setting, value, source);
-    let ctl = key(setting).map_err(failed)?;
+    let ctl = known(setting).map_err(failed)?;
     OpenOptions::new()
         .write(true)
         .open(ctl.path())
@@ -46,18 +72,18 @@ pub(super) fn check_writable(setting: Setting, value: i64) -> Result<(), Error> 
 }
 
 /// The crate opens a key once to see that it is there; once is enough.
-fn key(setting: Setting) -> io::Result<&'static Ctl> {
+fn known(setting: Setting) -> io::Result<&'static Ctl> {
     static KEYS: [OnceLock<Ctl>; 3] = [const { OnceLock::new() }; 3];
-    let known = &KEYS[setting as usize];
-    match known.get() {
+    let slot = &KEYS[setting as usize];
+    match slot.get() {
         Some(ctl) => Ok(ctl),
-        None => open(setting).map(|ctl| known.get_or_init(|| ctl)),
+        None => open(setting.key()).map(|ctl| slot.get_or_init(|| ctl)),
     }
 }
 
-fn open(setting: Setting) -> io::Result<Ctl> {
-    Ctl::new(setting.key()).map_err(|_| {
-        let path = format!("/proc/sys/{}", setting.path());
+fn open(key: &str) -> io::Result<Ctl> {
+    Ctl::new(key).map_err(|_| {
+        let path = format!("/proc/sys/{}", key.replace('.', "/"));
         match File::open(path) {
             Err(e) => e,
             // It failed a moment ago and does not now: no cause to be had.

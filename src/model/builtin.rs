@@ -4,7 +4,7 @@
 //! A vendor's triple is kept as it is published, even where it has a flaw;
 //! `survives_idle_s` and the time to drop say what it is worth.
 
-use super::path::{PATHS, Path};
+use super::path::{self, PATHS, Path};
 use super::profile::{Profile, ProfileName};
 use super::settings::Settings;
 
@@ -145,7 +145,7 @@ const PUBLISHED: &[Published] = &[
 pub fn all() -> Vec<Builtin> {
     let mut all: Vec<Builtin> = PATHS
         .iter()
-        .map(of_path)
+        .filter_map(of_path)
         .chain(PUBLISHED.iter().map(of_published))
         .collect();
     all.sort_by(|a, b| a.profile.name.cmp(&b.profile.name));
@@ -154,30 +154,26 @@ pub fn all() -> Vec<Builtin> {
 
 /// The built-in profile of that name.
 pub fn find(name: &ProfileName) -> Option<Builtin> {
-    let path = PATHS.iter().find(|p| p.name == name.as_str());
+    let path = path::find(name.as_str());
     let published = || PUBLISHED.iter().find(|p| p.name == name.as_str());
-    path.map(of_path).or_else(|| published().map(of_published))
+    path.and_then(of_path)
+        .or_else(|| published().map(of_published))
 }
 
-fn of_path(path: &'static Path) -> Builtin {
-    Builtin {
-        profile: profile(
-            path.name,
-            format!(
-                "{}: forgets idle flows after {} s",
-                path.title, path.idle_timeout_s
-            ),
-            path.settings,
-        ),
+fn of_path(path: &'static Path) -> Option<Builtin> {
+    let settings = path.settings()?;
+    let (title, timeout_s) = (path.title, path.idle_timeout_s);
+    let description = format!("{title}: forgets idle flows after {timeout_s} s");
+    Some(Builtin {
+        profile: profile(path.name, description, settings),
         why: format!(
-            "The path forgets a flow after {} s without a segment. time + intvl = {} s leaves \
-             room for a lost probe and for the kernel's timers, which fire up to 8/63 late.",
-            path.idle_timeout_s,
-            path.settings.time() + path.settings.intvl(),
+            "The path forgets a flow after {timeout_s} s without a segment. time + intvl = {} s \
+             leaves room for a lost probe and for the kernel's timers, which fire up to 8/63 late.",
+            settings.time() + settings.intvl(),
         ),
         source: path.source,
         path: Some(path),
-    }
+    })
 }
 
 fn of_published(p: &'static Published) -> Builtin {
@@ -203,7 +199,8 @@ fn profile(name: &str, description: String, settings: Settings) -> Profile {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::time_to_drop::{idle, survives_idle_ms};
+    use crate::model::check::survives_idle_ms;
+    use crate::model::time_to_drop::idle;
 
     #[test]
     fn names_are_unique_and_legal() {
@@ -220,7 +217,7 @@ mod tests {
 
     #[test]
     fn what_the_reasons_claim_is_so() {
-        let drop = |name| idle(settings(name), None, None).drop_s;
+        let drop = |name| idle(settings(name), None, None).drop.earliest_ms / 1000;
         assert_eq!(drop("aurora-failover"), 6);
         assert_eq!(drop("aiven-postgresql"), 240);
         assert_eq!(drop("cassandra"), 90);
@@ -231,10 +228,9 @@ mod tests {
         assert!(!survives("redshift", 350));
         assert!(!survives("rds-postgresql", 350));
         assert!(survives("azure-postgresql", 240));
-        assert!(
-            PATHS
-                .iter()
-                .all(|p| survives("ssh", p.idle_timeout_s.into()))
-        );
+        let counting_segments = PATHS.iter().filter(|p| p.refreshed_by_keepalive());
+        for path in counting_segments {
+            assert!(survives("ssh", path.idle_timeout_s.into()), "{}", path.name);
+        }
     }
 }

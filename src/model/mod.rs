@@ -6,14 +6,19 @@
 //! held against the kernel function it comes from.
 
 pub mod builtin;
+pub mod check;
+pub mod cost;
 pub mod duration;
 pub mod path;
+pub mod plan;
 pub mod profile;
 pub mod settings;
+pub mod span;
 pub mod time_to_drop;
 pub mod wheel;
 
 pub use profile::{Profile, ProfileName};
 pub use settings::{Partial, Setting, Settings, SettingsError, Values};
-pub use time_to_drop::UserTimeout;
+pub use span::Span;
+pub use time_to_drop::{State, TcpLimits, UserTimeout};
 pub use wheel::Hz;

@@ -6,8 +6,12 @@
 
 pub mod apply;
 pub mod boot;
+pub mod check;
 pub mod enable;
 pub mod files;
+pub mod measure;
+pub mod paths;
+pub mod plan;
 pub mod profiles;
 pub mod revert;
 pub mod show;
@@ -20,7 +24,9 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::kernel;
-use crate::model::time_to_drop::{Idle, UserTimeoutError, idle};
+use crate::model::path::Path;
+use crate::model::plan::Impossible;
+use crate::model::time_to_drop::{Idle, LimitsError, UserTimeoutError, idle};
 use crate::model::{Hz, Partial, ProfileName, Settings, SettingsError, Values};
 use crate::root::{FileError, Root};
 
@@ -42,6 +48,23 @@ pub enum Error {
     /// A user timeout that no socket can have.
     #[error(transparent)]
     UserTimeout(#[from] UserTimeoutError),
+    /// A limit of retransmission that no kernel takes.
+    #[error(transparent)]
+    Limits(#[from] LimitsError),
+    /// No settings do what was wished for.
+    #[error(transparent)]
+    Impossible(#[from] Impossible),
+    /// A path that no keepalive probe refreshes.
+    #[error(
+        "no settings keep an idle connection through {} ({}): it counts bytes, and a keepalive \
+         probe carries none",
+        path.name,
+        path.title
+    )]
+    CountsBytes {
+        /// The path.
+        path: &'static Path,
+    },
     /// No profile has that name.
     #[error("there is no profile {name}{}", did_you_mean(.similar))]
     NoSuchProfile {
@@ -163,7 +186,7 @@ fn rate_at_boot(root: &Root) -> Option<Hz> {
 /// A job's result.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The time to drop of the states that a silent peer can leave a socket in.
+/// The time to drop of an idle connection without a user timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct TimeToDrop {
     /// Nothing to send, nothing unacknowledged.
@@ -171,7 +194,7 @@ pub struct TimeToDrop {
 }
 
 impl TimeToDrop {
-    /// On this kernel, without a user timeout.
+    /// On this kernel.
     fn here(settings: Settings) -> TimeToDrop {
         TimeToDrop {
             idle: idle(settings, None, kernel::tick::rate()),

@@ -10,7 +10,9 @@ use super::{Error, Result, warnings};
 use crate::boot::{self, lock};
 use crate::kernel::{signals, tick};
 use crate::model::builtin::{self, Builtin};
-use crate::model::time_to_drop::{Idle, as_seconds, idle, survives_idle_ms};
+use crate::model::check::survives_idle_ms;
+use crate::model::span::as_seconds;
+use crate::model::time_to_drop::{Idle, idle};
 use crate::model::{Profile, ProfileName, Settings};
 use crate::root::Root;
 
@@ -114,7 +116,8 @@ pub struct ProfileEntry {
     #[serde(rename = "survives_idle_s", serialize_with = "as_seconds")]
     pub survives_idle_ms: u64,
     /// The time to drop of an idle connection.
-    pub drop_s: u64,
+    #[serde(rename = "drop_s", serialize_with = "as_seconds")]
+    pub drop_ms: u64,
 }
 
 /// All profiles by name, and the errors of those that cannot be used.
@@ -130,7 +133,7 @@ pub fn list(root: &Root) -> Result<(Vec<ProfileEntry>, Vec<Error>)> {
                 name,
                 origin: found.origin(),
                 survives_idle_ms: survives_idle_ms(found.profile.settings),
-                drop_s: idle(found.profile.settings, None, None).drop_s,
+                drop_ms: idle(found.profile.settings, None, None).drop.earliest_ms,
                 description: found.profile.description,
                 settings: found.profile.settings,
             }),
@@ -174,7 +177,8 @@ pub struct ProfileReport {
     #[serde(rename = "survives_idle_s", serialize_with = "as_seconds")]
     pub survives_idle_ms: u64,
     /// The time to drop of an idle connection.
-    pub drop_s: u64,
+    #[serde(rename = "drop_s", serialize_with = "as_seconds")]
+    pub drop_ms: u64,
     /// The same, in full.
     pub idle: Idle,
     /// What is worth knowing.
@@ -210,7 +214,7 @@ pub fn show(root: &Root, name: &ProfileName) -> Result<ProfileReport> {
             idle_timeout_s: path.idle_timeout_s,
         }),
         survives_idle_ms: survives_idle_ms(profile.settings),
-        drop_s: idle.drop_s,
+        drop_ms: idle.drop.earliest_ms,
         idle,
         warnings: warnings(profile.settings),
     })

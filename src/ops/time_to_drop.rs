@@ -2,17 +2,48 @@
 
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 
 use super::{Result, over, require_machine, warnings};
 use crate::kernel::netns::NetNs;
-use crate::kernel::{keepalive, tick};
-use crate::model::time_to_drop::{self, Event, Idle};
-use crate::model::{Hz, Partial, Settings, UserTimeout};
+use crate::kernel::{keepalive, tcp, tick};
+use crate::model::cost::{Cost, cost};
+use crate::model::time_to_drop::{
+    Conditions, Event, Idle, InFlight, TimeToDrop, ZeroWindow, timeline,
+};
+use crate::model::{Hz, Partial, Settings, State, TcpLimits, UserTimeout};
 use crate::root::Root;
 
-/// The answer, with what it was computed from.
+/// What is asked. What is none is what the kernel has.
+#[derive(Debug, Clone, Default)]
+pub struct Question {
+    /// The three settings.
+    pub settings: Partial,
+    /// The socket's TCP_USER_TIMEOUT; none for a socket without.
+    pub user_timeout: Option<Duration>,
+    /// The round-trip time; none for a peer next door.
+    pub rtt: Option<Duration>,
+    /// `tcp_retries2`.
+    pub retries2: Option<u8>,
+    /// `tcp_rto_max_ms`.
+    pub rto_max: Option<Duration>,
+    /// The kernel's tick rate.
+    pub hz: Option<Hz>,
+}
+
+/// A state's end, and the events that lead there if they were asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct End<T> {
+    /// The end.
+    #[serde(flatten)]
+    pub end: T,
+    /// What is sent, and the drop.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeline: Option<Vec<Event>>,
+}
+
+/// The answer, with what it was computed from.
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct TimeToDropReport {
     /// The settings.
     pub settings: Settings,
@@ -20,49 +51,105 @@ pub struct TimeToDropReport {
     pub from_kernel: bool,
     /// The user timeout.
     pub user_timeout_ms: Option<UserTimeout>,
+    /// The round-trip time; none for a peer next door.
+    #[serde(rename = "rtt_s", serialize_with = "seconds_if_any")]
+    pub rtt: Option<Duration>,
+    /// The limits of retransmission.
+    #[serde(flatten)]
+    pub limits: TcpLimits,
     /// The kernel's tick rate, which bounds the lateness; if it is not known,
     /// the bound is 8/63.
     pub hz: Option<Hz>,
-    /// An idle connection.
-    pub idle: Idle,
-    /// Each probe and the drop, if asked for.
+    /// An idle connection; none if another state was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeline: Option<Vec<Event>>,
+    pub idle: Option<End<Idle>>,
+    /// A connection with data in flight.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub in_flight: Option<End<InFlight>>,
+    /// A connection whose window is closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zero_window: Option<End<ZeroWindow>>,
+    /// What keepalive costs while the connections are healthy.
+    pub cost: Cost,
     /// What is worth knowing.
     pub warnings: Vec<String>,
 }
 
-/// Computes the time to drop; what `partial` does not name is what is in force
-/// in the network namespace.
+fn seconds_if_any<S: Serializer>(
+    time: &Option<Duration>,
+    s: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    match time {
+        Some(time) => s.serialize_f64(time.as_secs_f64()),
+        None => s.serialize_none(),
+    }
+}
+
+/// Computes the time to drop in one state, or in all three.
 ///
 /// # Errors
 /// A value is illegal, or what is in force cannot be read or computed with.
 pub fn time_to_drop(
     root: &Root,
     netns: &NetNs,
-    partial: Partial,
-    user_timeout: Option<Duration>,
+    question: &Question,
+    state: Option<State>,
     with_timeline: bool,
+    connections: u64,
 ) -> Result<TimeToDropReport> {
     require_machine(root, "time-to-drop")?;
-    partial.check()?;
-    let user_timeout = user_timeout.map(UserTimeout::try_from).transpose()?;
-    let (settings, from_kernel) = match partial.complete() {
-        Some(values) => (Settings::try_from(values)?, false),
-        None => {
-            let in_force = netns.enter(keepalive::read)??;
-            (over(partial, in_force)?, true)
-        }
-    };
-    let hz = tick::rate();
+    let (settings, conditions) = conditions(netns, question)?;
+    let all = TimeToDrop::new(settings, &conditions);
+    let asked = |s: State| state.is_none_or(|only| only == s);
+    let events = |s: State| with_timeline.then(|| timeline(settings, &conditions, s));
     Ok(TimeToDropReport {
         settings,
-        from_kernel,
-        user_timeout_ms: user_timeout,
-        hz,
-        idle: time_to_drop::idle(settings, user_timeout, hz),
-        timeline: with_timeline
-            .then(|| time_to_drop::timeline(settings, user_timeout, hz).collect()),
+        from_kernel: question.settings.complete().is_none(),
+        user_timeout_ms: conditions.user_timeout,
+        rtt: conditions.rtt,
+        limits: conditions.limits,
+        hz: conditions.hz,
+        idle: asked(State::Idle).then(|| End::new(all.idle, events(State::Idle))),
+        in_flight: asked(State::InFlight).then(|| End::new(all.in_flight, events(State::InFlight))),
+        zero_window: asked(State::ZeroWindow)
+            .then(|| End::new(all.zero_window, events(State::ZeroWindow))),
+        cost: cost(settings, connections),
         warnings: warnings(settings),
     })
+}
+
+impl<T> End<T> {
+    fn new(end: T, timeline: Option<Vec<Event>>) -> End<T> {
+        End { end, timeline }
+    }
+}
+
+/// The settings and conditions of a question; the kernel is asked only for what
+/// is not given.
+pub(super) fn conditions(netns: &NetNs, question: &Question) -> Result<(Settings, Conditions)> {
+    question.settings.check()?;
+    let user_timeout = question
+        .user_timeout
+        .map(UserTimeout::try_from)
+        .transpose()?;
+    let settings = match question.settings.complete() {
+        Some(values) => Settings::try_from(values)?,
+        None => over(question.settings, netns.enter(keepalive::read)??)?,
+    };
+    let in_force = netns.enter(tcp::limits)??;
+    let rto_max_ms = match question.rto_max {
+        Some(d) => u32::try_from(d.as_millis()).unwrap_or(u32::MAX),
+        None => in_force.rto_max_ms(),
+    };
+    let conditions = Conditions {
+        user_timeout,
+        rtt: question.rtt,
+        limits: TcpLimits::new(
+            question.retries2.unwrap_or(in_force.retries2()),
+            rto_max_ms,
+            in_force.rto_min_us(),
+        )?,
+        hz: question.hz.or_else(tick::rate),
+    };
+    Ok((settings, conditions))
 }

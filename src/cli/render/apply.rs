@@ -50,14 +50,14 @@ pub fn booted(report: &ApplyReport) -> String {
         settings.time,
         settings.intvl,
         settings.probes,
-        dropped_after(&report.time_to_drop.idle)
+        dropped_after(report.time_to_drop.idle.drop)
     )
 }
 
 fn with_changes(report: &ApplyReport, first: &str) -> String {
     let mut text = headline(format!(
         "{first}: a silent peer is dropped after {}.",
-        dropped_after(&report.time_to_drop.idle)
+        dropped_after(report.time_to_drop.idle.drop)
     ));
     text.push('\n');
     if report.changed {

@@ -2,6 +2,9 @@
 
 pub mod apply;
 pub mod enable;
+pub mod measure;
+pub mod path;
+pub mod plan;
 pub mod profile;
 pub mod show;
 pub mod time_to_drop;
@@ -12,8 +15,8 @@ use std::io::{IsTerminal, stdout};
 
 use anstyle::Style;
 use comfy_table::{ContentArrangement, Table, presets};
-use keepalivectl::model::duration;
-use keepalivectl::model::time_to_drop::Idle;
+use keepalivectl::model::cost::Cost;
+use keepalivectl::model::{Span, duration};
 
 const BOLD: Style = Style::new().bold();
 const WARN: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(anstyle::AnsiColor::Yellow)));
@@ -62,6 +65,43 @@ fn lines(table: &Table) -> String {
         .collect()
 }
 
+/// A table without its empty header.
+fn body(table: &str) -> &str {
+    table.split_once('\n').map_or("", |(_, rest)| rest)
+}
+
+/// `30 packets an hour, 37.4 kB a day` for each connection, or for many.
+fn cost(cost: &Cost) -> String {
+    let connections = match cost.connections {
+        1 => "a connection".to_owned(),
+        n => format!("{n} connections"),
+    };
+    let packets = match cost.packets_per_hour {
+        few if few < 10.0 => format!("{few:.1}"),
+        many => format!("{many:.0}"),
+    };
+    format!(
+        "{packets} packets an hour and {} a day for {connections} (IPv6: {})",
+        bytes(cost.bytes_per_day),
+        bytes(cost.bytes_per_day_ipv6)
+    )
+}
+
+/// Bytes to three digits or so: `936 B`, `37.4 kB`.
+fn bytes(count: u64) -> String {
+    let mut value = count as f64;
+    for unit in ["B", "kB", "MB", "GB", "TB"] {
+        if value < 1000.0 {
+            return match unit {
+                "B" => format!("{count} B"),
+                _ => format!("{value:.1} {unit}"),
+            };
+        }
+        value /= 1000.0;
+    }
+    format!("{value:.0} PB")
+}
+
 /// Milliseconds, to the second where that is exact enough.
 fn about(ms: u64) -> String {
     match ms {
@@ -71,10 +111,10 @@ fn about(ms: u64) -> String {
 }
 
 /// `7min, at the latest after 7min 19s`.
-fn dropped_after(idle: &Idle) -> String {
+fn dropped_after(drop: Span) -> String {
     format!(
         "{}, at the latest after {}",
-        duration::seconds(idle.drop_s),
-        about(idle.drop_latest_ms)
+        about(drop.earliest_ms),
+        about(drop.latest_ms)
     )
 }

@@ -26,7 +26,7 @@ pub fn list(entries: &[ProfileEntry]) -> String {
             entry.settings.time().to_string(),
             entry.settings.intvl().to_string(),
             entry.settings.probes().to_string(),
-            seconds(entry.drop_s),
+            about(entry.drop_ms),
             about(entry.survives_idle_ms),
         ];
         row.extend(wide.then_some(about_it));
@@ -58,7 +58,7 @@ pub fn show(report: &ProfileReport) -> String {
     let _ = writeln!(
         text,
         "Drops an idle connection, its peer silent, after {}.",
-        dropped_after(&report.idle)
+        dropped_after(report.idle.drop)
     );
     let _ = writeln!(
         text,

@@ -39,7 +39,7 @@ fn answer(report: &ShowReport) -> String {
             "An idle connection with keepalive on is probed after {} and, its peer silent, dropped \
              after {}.",
             seconds(drop.idle.first_probe_s.into()),
-            dropped_after(&drop.idle)
+            dropped_after(drop.idle.drop)
         ),
         (None, Some(harm)) => format!("What is in force is dangerous: {harm}."),
         (None, None) => "The tree of another machine: what its next boot will set.".to_owned(),

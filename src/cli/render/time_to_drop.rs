@@ -1,100 +1,180 @@
 //! `time-to-drop` for people.
 
-use std::fmt::Write;
-
-use keepalivectl::model::duration::seconds;
-use keepalivectl::model::time_to_drop::{Event, EventKind};
+use keepalivectl::model::duration::{milliseconds, seconds};
+use keepalivectl::model::time_to_drop::{DecidedBy, Event, EventKind};
+use keepalivectl::model::{Span, State};
 use keepalivectl::ops::time_to_drop::TimeToDropReport;
 
-use super::{about, dropped_after, headline, lines, table, warnings};
+use super::{about, body, cost, dropped_after, headline, lines, table, warnings};
 
 /// Events beyond which the middle of the timeline is left out.
 const SHOWN_EVENTS: usize = 100;
 
-/// The answer, the parts it is made of, and the timeline if asked for.
+/// One state's row, and its events.
+struct Row<'a> {
+    state: State,
+    drop: Span,
+    decided_by: String,
+    timeline: Option<&'a [Event]>,
+}
+
+/// The answer, the states side by side, what it rests on, and the timelines if
+/// asked for.
 pub fn people(report: &TimeToDropReport) -> String {
-    let idle = &report.idle;
-    let mut text = headline(format!(
-        "An idle connection whose peer falls silent is dropped after {}.",
-        dropped_after(idle)
-    ));
-    text.push_str("\n\n");
-    let origin = match report.from_kernel {
-        true => "(not all given: the rest is what is in force)",
-        false => "",
-    };
-    let settings = report.settings;
-    let mut parts = table(&["", "", ""]);
-    parts.add_row([
-        "settings",
-        &format!(
-            "time {}, intvl {}, probes {}",
-            seconds(settings.time().into()),
-            seconds(settings.intvl().into()),
-            settings.probes()
-        ),
-        origin,
-    ]);
-    if let Some(timeout) = report.user_timeout_ms {
-        let timeout = about(timeout.milliseconds().into());
-        parts.add_row(["user timeout", &timeout, "probes does not count"]);
+    let rows = rows(report);
+    let mut text = String::new();
+    if let Some(first) = rows.first() {
+        text = headline(format!(
+            "{} is dropped after {}.",
+            connection(first.state),
+            dropped_after(first.drop)
+        ));
     }
-    parts.add_row(["first probe", &seconds(idle.first_probe_s.into()), "time"]);
-    parts.add_row([
-        "refresh",
-        &seconds(idle.refresh_s.into()),
-        "the longest silence of a healthy connection",
-    ]);
-    let sum = format!("time + {} × intvl", idle.probes_sent);
-    parts.add_row(["probes sent", &idle.probes_sent.to_string(), ""]);
-    parts.add_row(["drop", &seconds(idle.drop_s), &sum]);
-    let bound = match report.hz {
-        Some(hz) => format!(
-            "each timer late by a granule of the timer wheel, HZ={}",
-            hz.get()
-        ),
-        None => "each timer late by 8/63".to_owned(),
-    };
-    parts.add_row(["at the latest", &about(idle.drop_latest_ms), &bound]);
-    text.push_str(body(&lines(&parts)));
-    if let Some(events) = &report.timeline {
-        text.push('\n');
-        text.push_str(&timeline(events));
+    text.push_str("\n\n");
+    let mut states = table(&["STATE", "DROPPED AFTER", "AT THE LATEST", "DECIDED BY"]);
+    for row in &rows {
+        states.add_row([
+            row.state.word(),
+            &about(row.drop.earliest_ms),
+            &about(row.drop.latest_ms),
+            &row.decided_by,
+        ]);
+    }
+    text.push_str(&lines(&states));
+    text.push('\n');
+    text.push_str(&rests_on(report));
+    for row in &rows {
+        if let Some(events) = row.timeline {
+            text.push_str(&timeline(row.state, events));
+        }
     }
     text.push_str(&warnings(&report.warnings));
     text
 }
 
-/// A table without its empty header.
-fn body(table: &str) -> &str {
-    table.split_once('\n').map_or("", |(_, rest)| rest)
+fn connection(state: State) -> &'static str {
+    match state {
+        State::Idle => "An idle connection whose peer falls silent",
+        State::InFlight => "A connection with data in flight to a silent peer",
+        State::ZeroWindow => "A connection whose peer closes its window and falls silent",
+    }
 }
 
-fn timeline(events: &[Event]) -> String {
-    let mut rows = table(&["AFTER", "AT THE LATEST", "EVENT"]);
+fn rows(report: &TimeToDropReport) -> Vec<Row<'_>> {
+    let retries2 = report.limits.retries2();
+    let mut rows = Vec::new();
+    if let Some(idle) = &report.idle {
+        let n = idle.end.probes_sent;
+        rows.push(Row {
+            state: State::Idle,
+            drop: idle.end.drop,
+            decided_by: match idle.end.decided_by {
+                DecidedBy::UserTimeout => "the user timeout; probes does not count".to_owned(),
+                _ => format!("time + {n} × intvl"),
+            },
+            timeline: idle.timeline.as_deref(),
+        });
+    }
+    if let Some(in_flight) = &report.in_flight {
+        let rto = milliseconds(in_flight.end.rto_ms);
+        rows.push(Row {
+            state: State::InFlight,
+            drop: in_flight.end.drop,
+            decided_by: match in_flight.end.decided_by {
+                DecidedBy::UserTimeout => {
+                    "the user timeout, from the first retransmission".to_owned()
+                }
+                _ => format!("tcp_retries2 {retries2}, from a timeout of {rto}"),
+            },
+            timeline: in_flight.timeline.as_deref(),
+        });
+    }
+    if let Some(zero_window) = &report.zero_window {
+        let long = about(zero_window.end.latest_if_long_closed_ms);
+        rows.push(Row {
+            state: State::ZeroWindow,
+            drop: zero_window.end.drop,
+            decided_by: match zero_window.end.decided_by {
+                DecidedBy::UserTimeout => {
+                    "the user timeout, from the first window probe".to_owned()
+                }
+                _ => format!("tcp_retries2 {retries2}; long closed: {long} at the latest"),
+            },
+            timeline: zero_window.timeline.as_deref(),
+        });
+    }
+    rows
+}
+
+/// What the answer was computed from.
+fn rests_on(report: &TimeToDropReport) -> String {
+    let settings = report.settings;
+    let mut parts = table(&["", ""]);
+    let mut add = |name: &str, what: String| {
+        parts.add_row([name.to_owned(), what]);
+    };
+    let origin = match report.from_kernel {
+        true => " (not all given: the rest is what is in force)",
+        false => "",
+    };
+    add(
+        "settings",
+        format!(
+            "time {}, intvl {}, probes {}{origin}",
+            seconds(settings.time().into()),
+            seconds(settings.intvl().into()),
+            settings.probes(),
+        ),
+    );
+    if let Some(timeout) = report.user_timeout_ms {
+        add("user timeout", milliseconds(timeout.milliseconds().into()));
+    }
+    if let Some(idle) = &report.idle {
+        let refresh = seconds(idle.end.refresh_s.into());
+        add(
+            "refresh",
+            format!("{refresh}, the longest silence of a healthy idle connection"),
+        );
+        add("cost", cost(&report.cost));
+    }
+    let late = match report.hz {
+        Some(hz) => format!(
+            "each late by up to a granule of the timer wheel, HZ={}",
+            hz.get()
+        ),
+        None => "each late by up to 8/63".to_owned(),
+    };
+    add("timers", late);
+    body(&lines(&parts)).to_owned()
+}
+
+fn timeline(state: State, events: &[Event]) -> String {
+    let mut rows = table(&[
+        "AFTER",
+        "AT THE LATEST",
+        &format!("EVENT ({})", state.word()),
+    ]);
     let left_out = events.len().saturating_sub(SHOWN_EVENTS);
     let middle = SHOWN_EVENTS / 2..SHOWN_EVENTS / 2 + left_out;
-    let mut add = |event: &Event| {
-        let mut what = String::new();
-        // Writing to a String does not fail.
-        let _ = match event.kind {
-            EventKind::Probe { number } => write!(what, "probe {number}"),
-            EventKind::Drop => write!(what, "dropped: ETIMEDOUT"),
-        };
-        rows.add_row([seconds(event.at_s), about(event.latest_ms), what]);
-    };
-    events[..middle.start.min(events.len())]
-        .iter()
-        .for_each(&mut add);
-    events[middle.end.min(events.len())..]
-        .iter()
-        .for_each(&mut add);
-    let mut text = lines(&rows);
-    if left_out > 0 {
-        let _ = writeln!(
-            text,
-            "({left_out} probes in between are left out; --json has them)"
-        );
+    for (n, event) in events.iter().enumerate() {
+        if left_out == 0 || !middle.contains(&n) {
+            let at = event.at;
+            rows.add_row([about(at.earliest_ms), about(at.latest_ms), what(event.kind)]);
+        }
     }
-    text
+    let note = match left_out {
+        0 => String::new(),
+        n => format!("({n} in between are left out; --json has them)\n"),
+    };
+    format!("\n{}{note}", lines(&rows))
+}
+
+fn what(kind: EventKind) -> String {
+    match kind {
+        EventKind::Probe { number } => format!("probe {number}"),
+        EventKind::LossProbe => "loss probe".to_owned(),
+        EventKind::Retransmission { number } => format!("retransmission {number}"),
+        EventKind::WindowProbe { number } => format!("window probe {number}"),
+        EventKind::Drop => "dropped: ETIMEDOUT".to_owned(),
+    }
 }

@@ -1,0 +1,118 @@
+//! Will an idle connection survive the path?
+//!
+//! A path forgets a flow that is silent for longer than its idle timeout. On a
+//! healthy idle connection the silence ends with the next keepalive probe:
+//! `max(time, intvl)` after the last segment, because the timer after a probe
+//! runs for intvl. A lost probe adds intvl. Timers fire late (`super::wheel`).
+
+use serde::Serialize;
+
+use super::settings::Settings;
+use super::wheel::{self, Hz};
+
+/// Whether an idle connection survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verdict {
+    /// It survives, a lost probe and late timers counted in.
+    Safe,
+    /// It survives with late timers, and one lost probe breaks it.
+    Fragile,
+    /// It can break with no probe lost.
+    Unsafe,
+}
+
+/// The verdict for one idle timeout, with the figures it rests on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Check {
+    /// The verdict.
+    pub verdict: Verdict,
+    /// The idle timeout less the longest silence with one probe lost, in
+    /// milliseconds. Negative if it is too short by so much.
+    pub margin_ms: i64,
+}
+
+/// The longest silence, in milliseconds, of a healthy idle connection that
+/// loses `lost` probes in a row, each timer as late as it can be. The kernel
+/// drops a connection that loses `probes`.
+pub fn silence_ms(settings: Settings, lost: u8, hz: Option<Hz>) -> u64 {
+    let late = |seconds: u32| wheel::fires(u64::from(seconds) * 1000, hz).latest_ms;
+    let refresh_ms = late(settings.time()).max(late(settings.intvl()));
+    refresh_ms + u64::from(lost) * late(settings.intvl())
+}
+
+/// The longest silence, in milliseconds, of a healthy idle connection that
+/// loses one probe, on any kernel: a path that forgets flows only after more
+/// than this keeps the connection.
+pub fn survives_idle_ms(settings: Settings) -> u64 {
+    silence_ms(settings, 1, None)
+}
+
+/// Whether settings keep an idle connection through a path with this idle
+/// timeout, on a kernel with this tick rate.
+///
+/// ```
+/// use keepalivectl::model::{Hz, Settings};
+/// use keepalivectl::model::check::{Verdict, check};
+/// let verdict = |time| check(Settings::new(time, 30, 6).unwrap(), 350, Hz::new(250)).verdict;
+/// assert_eq!(verdict(240), Verdict::Safe);
+/// assert_eq!(verdict(320), Verdict::Fragile);
+/// assert_eq!(verdict(7200), Verdict::Unsafe);
+/// ```
+pub fn check(settings: Settings, idle_timeout_s: u32, hz: Option<Hz>) -> Check {
+    let timeout_ms = u64::from(idle_timeout_s) * 1000;
+    let one_lost_ms = silence_ms(settings, 1, hz);
+    let verdict = if silence_ms(settings, 0, hz) >= timeout_ms {
+        Verdict::Unsafe
+    } else if one_lost_ms >= timeout_ms || settings.probes() == 1 {
+        Verdict::Fragile
+    } else {
+        Verdict::Safe
+    };
+    let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+    Check {
+        verdict,
+        margin_ms: signed(timeout_ms) - signed(one_lost_ms),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::wheel::lateness_ms;
+
+    fn settings(time: i64, intvl: i64, probes: i64) -> Settings {
+        Settings::new(time, intvl, probes).unwrap()
+    }
+
+    #[test]
+    fn a_lost_probe_after_a_long_intvl_costs_two_of_them() {
+        let late = |s: u64| s * 1000 + lateness_ms(s * 1000, None);
+        assert_eq!(survives_idle_ms(settings(240, 30, 6)), late(240) + late(30));
+        assert_eq!(survives_idle_ms(settings(30, 75, 9)), late(75) + late(75));
+    }
+
+    #[test]
+    fn the_margin_counts_one_lost_probe() {
+        let found = check(settings(240, 30, 6), 350, None);
+        assert_eq!(found.verdict, Verdict::Safe);
+        assert_eq!(found.margin_ms, 350_000 - 304_287);
+        assert!(check(settings(320, 30, 6), 350, Hz::new(250)).margin_ms < 0);
+    }
+
+    #[test]
+    fn a_single_probe_forgives_no_loss() {
+        let found = check(settings(60, 10, 1), 350, None);
+        assert_eq!(found.verdict, Verdict::Fragile);
+        assert!(found.margin_ms > 0);
+    }
+
+    #[test]
+    fn late_timers_count() {
+        // 311 s fires up to 16.4 s late at HZ=250.
+        let verdict = |timeout| check(settings(311, 10, 9), timeout, Hz::new(250)).verdict;
+        assert_eq!(verdict(350), Verdict::Safe);
+        assert_eq!(verdict(330), Verdict::Fragile);
+        assert_eq!(verdict(320), Verdict::Unsafe);
+    }
+}

@@ -1,0 +1,238 @@
+//! Data in flight: sent, and not acknowledged by a peer that is silent.
+//!
+//! Keepalive rests (`tcp_keepalive_timer`: "alive without keepalive"), and
+//! `tcp_retransmit_timer` decides:
+//!
+//! 1. A loss probe may come first and sends the last segment again
+//!    (`tcp_send_loss_probe`); then the retransmission timer starts anew. So the
+//!    first retransmission comes one to two timeouts after the data.
+//! 2. From the first retransmission on the time counts
+//!    (`tcp_retransmit_skb` sets `retrans_stamp`). The timeout doubles each time,
+//!    up to `tcp_rto_max_ms`.
+//! 3. At each expiry the kernel compares the time that has passed with a limit
+//!    (`retransmits_timed_out`). Without a user timeout the limit is
+//!    [`TcpLimits::model_timeout_ms`](super::TcpLimits::model_timeout_ms), which
+//!    is not the sum of the connection's own timeouts. With one it is the user
+//!    timeout, and the last timer is cut to end there
+//!    (`tcp_clamp_rto_to_user_timeout`).
+
+use serde::Serialize;
+
+use super::{Conditions, DecidedBy, Event, EventKind, UserTimeout, at_expiry_past};
+use crate::model::span::{Span, as_seconds};
+use crate::model::wheel::{self, lateness_ms};
+
+/// What happens to a connection with data in flight to a silent peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct InFlight {
+    /// The retransmission timeout before any backoff, at the least.
+    #[serde(rename = "rto_s", serialize_with = "as_seconds")]
+    pub rto_ms: u64,
+    /// Retransmissions before the drop, if every timer is on time, and without
+    /// a loss probe.
+    pub retransmissions: u64,
+    /// What ends it.
+    pub decided_by: DecidedBy,
+    /// When it is dropped.
+    #[serde(flatten, serialize_with = "Span::as_drop")]
+    pub drop: Span,
+}
+
+/// The time to drop of a connection with data in flight, counted from the
+/// sending of the data, or from the last acknowledgement if that was later.
+///
+/// ```
+/// use keepalivectl::model::Hz;
+/// use keepalivectl::model::time_to_drop::{Conditions, TcpLimits, in_flight};
+/// let idle_lan = Conditions {
+///     user_timeout: None,
+///     rtt: None,
+///     limits: TcpLimits::KERNEL_DEFAULT,
+///     hz: Hz::new(250),
+/// };
+/// // "924.6 seconds" in the kernel's documentation is where it can begin.
+/// assert!(in_flight(&idle_lan).drop.earliest_ms > 924_600);
+/// ```
+pub fn in_flight(conditions: &Conditions) -> InFlight {
+    let (more, drop) = end(conditions);
+    InFlight {
+        rto_ms: rto(conditions).earliest_ms,
+        retransmissions: more + 1,
+        decided_by: match conditions.user_timeout {
+            Some(_) => DecidedBy::UserTimeout,
+            None => DecidedBy::Retries2,
+        },
+        drop,
+    }
+}
+
+/// Each retransmission and the drop, in order.
+pub(super) fn timeline(conditions: &Conditions) -> Vec<Event> {
+    let (more, drop) = end(conditions);
+    let first = first_retransmission(conditions);
+    let loss_probe = loss_probe(conditions);
+    let again = |(number, at): (u64, Span)| {
+        Event::new(first.then(at), EventKind::Retransmission { number })
+    };
+    [Event::new(loss_probe, EventKind::LossProbe)]
+        .into_iter()
+        .chain([again((1, Span::START))])
+        .chain((2..more + 2).zip(expiries(conditions)).map(again))
+        .chain([Event::new(drop, EventKind::Drop)])
+        .collect()
+}
+
+fn rto(conditions: &Conditions) -> Span {
+    conditions.limits.rto(conditions.rtt, conditions.hz)
+}
+
+/// Two round trips after the last of several segments; with a single one, when
+/// the retransmission timer would have run out (`tcp_schedule_loss_probe`).
+fn loss_probe(conditions: &Conditions) -> Span {
+    const TIMEOUT_MIN_MS: u64 = 2;
+    let round_trips = conditions.rtt.unwrap_or_default().saturating_mul(2);
+    let round_trips_ms = u64::try_from(round_trips.as_millis()).unwrap_or(u64::MAX);
+    let rto = rto(conditions);
+    Span {
+        earliest_ms: round_trips_ms
+            .saturating_add(TIMEOUT_MIN_MS)
+            .min(rto.earliest_ms),
+        latest_ms: wheel::fires(rto.latest_ms, conditions.hz).latest_ms,
+    }
+}
+
+/// After one timeout, or after two with a loss probe at the end of the first.
+fn first_retransmission(conditions: &Conditions) -> Span {
+    let rto = rto(conditions);
+    let late_ms = wheel::fires(rto.latest_ms, conditions.hz).latest_ms;
+    Span {
+        earliest_ms: rto.earliest_ms,
+        latest_ms: loss_probe(conditions).latest_ms + late_ms,
+    }
+}
+
+/// The retransmissions after the first, if every timer is on time, and the
+/// drop.
+fn end(conditions: &Conditions) -> (u64, Span) {
+    let (more, after_first) = match conditions.user_timeout {
+        None => {
+            let limit_ms = conditions.limits.model_timeout_ms();
+            at_expiry_past(milliseconds(limit_ms), expiries(conditions))
+        }
+        Some(timeout) => at_user_timeout(timeout, conditions),
+    };
+    (more, first_retransmission(conditions).then(after_first))
+}
+
+/// A limit that the kernel compares in whole milliseconds (`tcp_time_stamp`).
+fn milliseconds(limit_ms: u64) -> Span {
+    Span {
+        earliest_ms: limit_ms.saturating_sub(1),
+        latest_ms: limit_ms + 1,
+    }
+}
+
+/// The last timer ends at the user timeout, late as its own length allows.
+fn at_user_timeout(timeout: UserTimeout, conditions: &Conditions) -> (u64, Span) {
+    let timeout_ms = u64::from(timeout.milliseconds());
+    let mut before = Span::START;
+    let mut longest_ms = 0;
+    for (more, expiry) in (0..).zip(expiries(conditions)) {
+        let left_ms = timeout_ms.saturating_sub(before.earliest_ms);
+        let runs_ms = (expiry.latest_ms - before.latest_ms).min(left_ms);
+        longest_ms = longest_ms.max(runs_ms);
+        if expiry.earliest_ms >= timeout_ms {
+            let limit = wheel::limit_in_ticks(timeout_ms, conditions.hz);
+            let drop = Span {
+                earliest_ms: timeout_ms - 1,
+                latest_ms: limit.latest_ms + lateness_ms(longest_ms, conditions.hz),
+            };
+            return (more, drop);
+        }
+        before = expiry;
+    }
+    unreachable!("the expiries of a timer that is armed again do not end")
+}
+
+/// The expiries after the first retransmission, counted from it.
+fn expiries(conditions: &Conditions) -> impl Iterator<Item = Span> {
+    let Conditions { limits, hz, .. } = *conditions;
+    let rto = rto(conditions);
+    let mut sum = Span::START;
+    (1..).map(move |doublings| {
+        let earliest = wheel::fires(limits.backed_off(rto.earliest_ms, doublings), hz);
+        let latest = wheel::fires(limits.backed_off(rto.latest_ms, doublings), hz);
+        sum = sum.then(Span {
+            earliest_ms: earliest.earliest_ms,
+            latest_ms: latest.latest_ms,
+        });
+        sum
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::Hz;
+    use crate::model::time_to_drop::TcpLimits;
+
+    fn with(retries2: u8, user_timeout_ms: Option<u64>) -> Conditions {
+        Conditions {
+            user_timeout: user_timeout_ms.map(|ms| Duration::from_millis(ms).try_into().unwrap()),
+            rtt: None,
+            limits: TcpLimits::new(retries2, 120_000, 200_000).unwrap(),
+            hz: Hz::new(250),
+        }
+    }
+
+    #[test]
+    fn the_drop_is_the_first_expiry_past_the_model_timeout() {
+        // With a timeout of 204 ms, expiries after the first retransmission
+        // are at 0.408, 1.224, 2.856, 6.12 and 12.648 s; the limit is 12.6 s.
+        let five = in_flight(&with(5, None));
+        assert_eq!(five.drop.earliest_ms, 204 + 12_648);
+        assert_eq!(five.retransmissions, 5);
+        let default = in_flight(&with(15, None));
+        assert!((924_600..=933_000).contains(&default.drop.earliest_ms));
+        assert!(default.drop.latest_ms < 1_060_000);
+    }
+
+    #[test]
+    fn a_far_peer_changes_the_expiry_and_not_the_limit() {
+        let conditions = Conditions {
+            rtt: Some(Duration::from_millis(100)),
+            hz: Hz::new(1000),
+            ..with(5, None)
+        };
+        // 0.3 s: expiries at 0.6, 1.8, 4.2, 9 and 18.6 s.
+        let drop = in_flight(&conditions).drop;
+        assert_eq!(drop.earliest_ms, 300 + 18_600);
+    }
+
+    #[test]
+    fn a_user_timeout_ends_it_whatever_retries2_says() {
+        for retries2 in [0, 5, 15, 255] {
+            let end = in_flight(&with(retries2, Some(5000)));
+            assert_eq!(end.drop.earliest_ms, 204 + 4999);
+            assert!(end.drop.latest_ms < 6200, "{end:?}");
+            assert_eq!(end.decided_by, DecidedBy::UserTimeout);
+        }
+    }
+
+    #[test]
+    fn without_retries_the_second_expiry_drops() {
+        let end = in_flight(&with(0, None));
+        assert_eq!(end.drop.earliest_ms, 204 + 408);
+        assert_eq!(end.retransmissions, 1);
+    }
+
+    #[test]
+    fn the_timeline_has_each_retransmission() {
+        let events = timeline(&with(5, None));
+        let count = |kind: fn(&EventKind) -> bool| events.iter().filter(|e| kind(&e.kind)).count();
+        assert_eq!(count(|k| matches!(k, EventKind::LossProbe)), 1);
+        assert_eq!(count(|k| matches!(k, EventKind::Retransmission { .. })), 5);
+    }
+}

@@ -1,0 +1,171 @@
+//! The kernel's limits of retransmission.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use thiserror::Error;
+
+use crate::model::span::Span;
+use crate::model::wheel::Hz;
+
+/// `TCP_RTO_MIN`, in milliseconds: `tcp_model_timeout` counts from it whatever
+/// `tcp_rto_min_us` says.
+const RTO_MIN_MS: u64 = 200;
+
+/// The kernel's values that limit retransmission and window probes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct TcpLimits {
+    retries2: u8,
+    rto_max_ms: u32,
+    rto_min_us: u32,
+}
+
+/// A limit that no kernel takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+pub enum LimitsError {
+    /// Outside of what `tcp_rto_max_ms` takes.
+    #[error(
+        "a longest retransmission timeout of {0} ms is refused: tcp_rto_max_ms takes 1000 to 120000"
+    )]
+    RtoMax(u32),
+    /// A shortest retransmission timeout of nothing.
+    #[error("a shortest retransmission timeout of 0 is refused: tcp_rto_min_us takes 1 or more")]
+    RtoMin,
+}
+
+impl TcpLimits {
+    /// What the kernel starts from: 15 retries, 200 ms to 120 s.
+    pub const KERNEL_DEFAULT: TcpLimits = TcpLimits {
+        retries2: 15,
+        rto_max_ms: 120_000,
+        rto_min_us: 200_000,
+    };
+
+    /// `retries2`: `tcp_retries2`, 0 to 255. `rto_max_ms`: `tcp_rto_max_ms`, 1000
+    /// to 120000; 120000 on kernels before 6.15. `rto_min_us`: `tcp_rto_min_us`,
+    /// from 1; 200000 on kernels before 6.11.
+    ///
+    /// # Errors
+    /// A value outside its range.
+    pub fn new(retries2: u8, rto_max_ms: u32, rto_min_us: u32) -> Result<TcpLimits, LimitsError> {
+        if !(1000..=120_000).contains(&rto_max_ms) {
+            return Err(LimitsError::RtoMax(rto_max_ms));
+        }
+        if rto_min_us == 0 {
+            return Err(LimitsError::RtoMin);
+        }
+        Ok(TcpLimits {
+            retries2,
+            rto_max_ms,
+            rto_min_us,
+        })
+    }
+
+    /// `tcp_retries2`.
+    pub fn retries2(&self) -> u8 {
+        self.retries2
+    }
+
+    /// `tcp_rto_max_ms`.
+    pub fn rto_max_ms(&self) -> u32 {
+        self.rto_max_ms
+    }
+
+    /// `tcp_rto_min_us`.
+    pub fn rto_min_us(&self) -> u32 {
+        self.rto_min_us
+    }
+
+    /// The retransmission timeout before any backoff: the smoothed round-trip
+    /// time and its variation, which is `tcp_rto_min_us` at least and, on a
+    /// young connection, up to twice the round-trip time (`tcp_rtt_estimator`,
+    /// `__tcp_set_rto`), in whole ticks.
+    pub fn rto(&self, rtt: Option<Duration>, hz: Option<Hz>) -> Span {
+        const NEXT_DOOR_US: (u64, u64) = (1, 1000);
+        let us = rtt.map(|d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX));
+        let (least, most) = us.map_or(NEXT_DOOR_US, |us| (us, us));
+        let min = u64::from(self.rto_min_us);
+        let least_us = least.saturating_add(min);
+        let most_us = most.saturating_add(min.max(most.saturating_mul(2)));
+        let (least, most) = match hz {
+            Some(hz) => (hz.ticks_for_us(least_us), hz.ticks_for_us(most_us)),
+            None => (
+                Span::exactly(least_us / 1000),
+                Span::exactly((most_us / 1000).saturating_add(1 + Hz::LONGEST_TICK_MS)),
+            ),
+        };
+        // No timer is shorter than this, however short the tick.
+        let bound = |ms: u64| ms.clamp(1, self.rto_max_ms.into());
+        Span {
+            earliest_ms: bound(least.earliest_ms),
+            latest_ms: bound(most.latest_ms),
+        }
+    }
+
+    /// The time, counted from the first retransmission, after which the kernel
+    /// gives up (`tcp_model_timeout`): the sum of `tcp_retries2` + 1 timeouts
+    /// that start at 200 ms and double up to `tcp_rto_max_ms`, whatever the
+    /// connection's own timeouts are.
+    pub fn model_timeout_ms(&self) -> u64 {
+        let (max, retries) = (u64::from(self.rto_max_ms), u32::from(self.retries2));
+        let doublings = (max / RTO_MIN_MS).ilog2();
+        let doubled = ((2 << retries.min(doublings)) - 1) * RTO_MIN_MS;
+        doubled + u64::from(retries.saturating_sub(doublings)) * max
+    }
+
+    /// A timeout after `doublings` of backoff.
+    pub(super) fn backed_off(&self, base_ms: u64, doublings: u64) -> u64 {
+        // More doublings than the longest timeout has room for change nothing.
+        let factor = 1 << doublings.min(32);
+        base_ms.saturating_mul(factor).min(self.rto_max_ms.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(retries2: u8, rto_max_ms: u32) -> TcpLimits {
+        TcpLimits::new(retries2, rto_max_ms, 200_000).unwrap()
+    }
+
+    #[test]
+    fn the_model_timeout_is_the_documented_one() {
+        // Documentation/networking/ip-sysctl.rst: 15 gives 924.6 s.
+        assert_eq!(limits(15, 120_000).model_timeout_ms(), 924_600);
+        assert_eq!(limits(5, 120_000).model_timeout_ms(), 12_600);
+        assert_eq!(limits(0, 120_000).model_timeout_ms(), 200);
+        assert_eq!(limits(3, 1000).model_timeout_ms(), 1400 + 1000);
+        assert_eq!(limits(255, 120_000).model_timeout_ms(), 29_724_600);
+    }
+
+    #[test]
+    fn a_peer_next_door_has_the_least_timeout() {
+        let rto = |hz| TcpLimits::KERNEL_DEFAULT.rto(None, Hz::new(hz));
+        assert_eq!(rto(250), Span::exactly(204));
+        assert_eq!(rto(1000), Span::exactly(201));
+        assert_eq!(rto(100), Span::exactly(210));
+        let unknown = TcpLimits::KERNEL_DEFAULT.rto(None, None);
+        assert!(unknown.contains(201) && unknown.contains(210));
+    }
+
+    #[test]
+    fn a_far_peer_adds_its_round_trip() {
+        let rto = |ms| limits(15, 120_000).rto(Some(Duration::from_millis(ms)), Hz::new(1000));
+        assert_eq!(rto(80), Span::exactly(280));
+        assert_eq!(
+            rto(300),
+            Span {
+                earliest_ms: 500,
+                latest_ms: 900
+            }
+        );
+        assert_eq!(rto(u64::MAX), Span::exactly(120_000));
+    }
+
+    #[test]
+    fn limits_are_the_kernels() {
+        assert_eq!(TcpLimits::new(1, 999, 1), Err(LimitsError::RtoMax(999)));
+        assert_eq!(TcpLimits::new(1, 1000, 0), Err(LimitsError::RtoMin));
+    }
+}

@@ -1,0 +1,192 @@
+//! A closed window: data to send, and a peer that takes none and falls silent.
+//!
+//! Keepalive rests, because there is something to send, and `tcp_probe_timer`
+//! decides. The persist timer starts at the retransmission timeout, 200 ms at
+//! least, and doubles after each window probe up to `tcp_rto_max_ms`
+//! (`tcp_probe0_base`, `tcp_probe0_when`, `tcp_send_probe0`). At each expiry the
+//! connection is dropped if
+//! - `tcp_retries2` probes are unanswered, or
+//! - the socket's user timeout has passed since the first expiry after the
+//!   window closed. The last timer is cut to end there
+//!   (`tcp_clamp_probe0_to_user_timeout`).
+//!
+//! An answer that leaves the window closed sets the count of probes back, and
+//! neither the doubling nor the user timeout's clock. So while a window stays
+//! closed, the probes to a peer that lives come up to `tcp_rto_max_ms` apart,
+//! and when it then falls silent the drop comes later; and a user timeout drops
+//! even a peer that answers.
+
+use serde::Serialize;
+
+use super::{Conditions, DecidedBy, Event, EventKind};
+use crate::model::span::{Span, as_seconds};
+use crate::model::wheel::{self, lateness_ms};
+
+/// What happens to a connection whose window has just closed when the peer
+/// falls silent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct ZeroWindow {
+    /// Window probes before the drop, if every timer is on time.
+    pub window_probes: u64,
+    /// What ends it.
+    pub decided_by: DecidedBy,
+    /// When it is dropped.
+    #[serde(flatten, serialize_with = "Span::as_drop")]
+    pub drop: Span,
+    /// The latest drop where the window had been closed for long, and the
+    /// timer had doubled as often as it can.
+    #[serde(rename = "drop_latest_if_long_closed_s", serialize_with = "as_seconds")]
+    pub latest_if_long_closed_ms: u64,
+}
+
+/// The time to drop of a connection with a closed window, counted from the last
+/// segment that was received.
+pub fn zero_window(conditions: &Conditions) -> ZeroWindow {
+    let (window_probes, decided_by, drop) = end(conditions);
+    ZeroWindow {
+        window_probes,
+        decided_by,
+        drop,
+        latest_if_long_closed_ms: match decided_by {
+            // Its clock runs already.
+            DecidedBy::UserTimeout => drop.latest_ms,
+            _ => all_backed_off_ms(conditions),
+        },
+    }
+}
+
+/// Each window probe and the drop, in order.
+pub(super) fn timeline(conditions: &Conditions) -> Vec<Event> {
+    let (probes, _, drop) = end(conditions);
+    let probe = |(number, at)| Event::new(at, EventKind::WindowProbe { number });
+    (1..=probes)
+        .zip(expiries(conditions))
+        .map(probe)
+        .chain([Event::new(drop, EventKind::Drop)])
+        .collect()
+}
+
+/// The probes if every timer is on time, what decides, and the drop.
+fn end(conditions: &Conditions) -> (u64, DecidedBy, Span) {
+    let retries = u64::from(conditions.limits.retries2());
+    let drop = (0..=retries)
+        .map(|doublings| expiry_after(conditions, doublings))
+        .fold(Span::START, Span::then);
+    let by_count = (retries, DecidedBy::Retries2, drop);
+    match at_user_timeout(conditions) {
+        Some((probes, drop)) if drop.earliest_ms < by_count.2.earliest_ms => {
+            (probes, DecidedBy::UserTimeout, drop.or_sooner(by_count.2))
+        }
+        Some((_, drop)) => (by_count.0, by_count.1, drop.or_sooner(by_count.2)),
+        None => by_count,
+    }
+}
+
+/// The probes before the user timeout, and the drop.
+fn at_user_timeout(conditions: &Conditions) -> Option<(u64, Span)> {
+    let timeout_ms = u64::from(conditions.user_timeout?.milliseconds());
+    let limit = wheel::limit_in_ticks(timeout_ms, conditions.hz);
+    let first = expiry_after(conditions, 0);
+    let mut longest_ms = 0;
+    let mut before = first;
+    let mut probes = 1;
+    for expiry in expiries(conditions).skip(1) {
+        let passed_ms = before.earliest_ms - first.earliest_ms;
+        let left_ms = timeout_ms.saturating_sub(passed_ms);
+        longest_ms = longest_ms.max((expiry.latest_ms - before.latest_ms).min(left_ms));
+        if expiry.earliest_ms - first.earliest_ms >= timeout_ms {
+            break;
+        }
+        before = expiry;
+        probes += 1;
+    }
+    // `TCP_TIMEOUT_MIN`: two ticks at least.
+    let least = wheel::limit_in_ticks(1, conditions.hz).latest_ms * 2;
+    let drop = first.then(Span {
+        earliest_ms: limit.earliest_ms,
+        latest_ms: limit.latest_ms.max(least) + lateness_ms(longest_ms, conditions.hz),
+    });
+    Some((probes, drop))
+}
+
+/// Each timer as long as `tcp_retries2` doublings make it.
+fn all_backed_off_ms(conditions: &Conditions) -> u64 {
+    let (limits, hz) = (conditions.limits, conditions.hz);
+    let retries = u64::from(limits.retries2());
+    let longest_ms = limits.backed_off(base_ms(conditions).latest_ms, retries);
+    (retries + 1) * wheel::fires(longest_ms, hz).latest_ms
+}
+
+/// The timer's first length: the retransmission timeout, 200 ms at least.
+fn base_ms(conditions: &Conditions) -> Span {
+    const RTO_MIN_MS: u64 = 200;
+    let rto = conditions.limits.rto(conditions.rtt, conditions.hz);
+    Span {
+        earliest_ms: rto.earliest_ms.max(RTO_MIN_MS),
+        latest_ms: rto.latest_ms.max(RTO_MIN_MS),
+    }
+}
+
+fn expiry_after(conditions: &Conditions, doublings: u64) -> Span {
+    let (limits, base) = (conditions.limits, base_ms(conditions));
+    let fires = |ms| wheel::fires(limits.backed_off(ms, doublings), conditions.hz);
+    Span {
+        earliest_ms: fires(base.earliest_ms).earliest_ms,
+        latest_ms: fires(base.latest_ms).latest_ms,
+    }
+}
+
+/// The expiries of the persist timer, counted from the last segment.
+fn expiries(conditions: &Conditions) -> impl Iterator<Item = Span> {
+    let mut sum = Span::START;
+    (0..).map(move |doublings| {
+        sum = sum.then(expiry_after(conditions, doublings));
+        sum
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::model::Hz;
+    use crate::model::time_to_drop::TcpLimits;
+
+    fn with(retries2: u8, user_timeout_ms: Option<u64>) -> Conditions {
+        Conditions {
+            user_timeout: user_timeout_ms.map(|ms| Duration::from_millis(ms).try_into().unwrap()),
+            rtt: None,
+            limits: TcpLimits::new(retries2, 120_000, 200_000).unwrap(),
+            hz: Hz::new(250),
+        }
+    }
+
+    #[test]
+    fn retries2_probes_and_one_more_timer() {
+        // 204 ms doubled: 0.204 + 0.408 + 0.816 + 1.632 s.
+        let three = zero_window(&with(3, None));
+        assert_eq!(three.drop.earliest_ms, 3060);
+        assert_eq!(three.window_probes, 3);
+        assert_eq!(three.decided_by, DecidedBy::Retries2);
+        assert!(three.latest_if_long_closed_ms >= 4 * 1632);
+        assert_eq!(zero_window(&with(0, None)).drop.earliest_ms, 204);
+    }
+
+    #[test]
+    fn what_comes_first_decides() {
+        let by_timeout = zero_window(&with(15, Some(2000)));
+        assert_eq!(by_timeout.decided_by, DecidedBy::UserTimeout);
+        assert_eq!(by_timeout.drop.earliest_ms, 204 + 1996);
+        assert!(by_timeout.drop.latest_ms < 2600);
+        let by_count = zero_window(&with(2, Some(60_000)));
+        assert_eq!(by_count.decided_by, DecidedBy::Retries2);
+        assert_eq!(by_count.drop, zero_window(&with(2, None)).drop);
+    }
+
+    #[test]
+    fn the_default_takes_a_quarter_of_an_hour() {
+        let drop = zero_window(&with(15, None)).drop;
+        assert_eq!(drop.earliest_ms, 204 * 1023 + 6 * 120_000);
+    }
+}

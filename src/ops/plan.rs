@@ -1,0 +1,120 @@
+//! `plan`: settings for a path, and for a time within which a dead peer must be
+//! dropped.
+
+use serde::Serialize;
+
+use super::{Error, Result};
+use crate::model::check::silence_ms;
+use crate::model::cost::{Cost, cost};
+use crate::model::path::Path;
+use crate::model::plan::{Wish, plan as settings_for};
+use crate::model::span::as_seconds;
+use crate::model::time_to_drop::{Idle, idle};
+use crate::model::{Profile, ProfileName, Settings};
+
+/// What the connections must go through and do.
+#[derive(Debug, Clone, Default)]
+pub struct Purpose {
+    /// Paths; the tightest counts.
+    pub paths: Vec<&'static Path>,
+    /// An idle timeout in seconds.
+    pub idle_timeout_s: Option<u32>,
+    /// Seconds within which an idle connection to a dead peer must be dropped.
+    pub detect_within_s: Option<u32>,
+    /// Probes in a row that may be lost.
+    pub lost_probes: u8,
+}
+
+/// The settings, and what they are worth on every kernel.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PlanReport {
+    /// What was wished for.
+    #[serde(flatten)]
+    pub wish: Wish,
+    /// The paths that were named.
+    pub paths: Vec<&'static str>,
+    /// The settings.
+    pub settings: Settings,
+    /// The command that puts them in force.
+    pub command: String,
+    /// The longest silence with as many probes lost as may be.
+    #[serde(rename = "silence_s", serialize_with = "as_seconds")]
+    pub silence_ms: u64,
+    /// The end of an idle connection whose peer is dead.
+    pub idle: Idle,
+    /// What it costs while the connections are healthy.
+    pub cost: Cost,
+}
+
+/// Finds the settings.
+///
+/// # Errors
+/// [`Error::CountsBytes`] for a path that keepalive does not refresh, or
+/// [`Error::Impossible`] with the settings that come nearest.
+pub fn plan(purpose: &Purpose, connections: u64) -> Result<PlanReport> {
+    let wish = purpose.wish()?;
+    let settings = settings_for(&wish)?;
+    Ok(PlanReport {
+        wish,
+        paths: purpose.paths.iter().map(|path| path.name).collect(),
+        settings,
+        command: format!(
+            "keepalivectl apply --time {} --intvl {} --probes {}",
+            settings.time(),
+            settings.intvl(),
+            settings.probes()
+        ),
+        silence_ms: silence_ms(settings, wish.lost_probes, None),
+        idle: idle(settings, None, None),
+        cost: cost(settings, connections),
+    })
+}
+
+impl Purpose {
+    /// Whether anything was asked for.
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty() && self.idle_timeout_s.is_none() && self.detect_within_s.is_none()
+    }
+
+    /// A profile that serves the purpose.
+    ///
+    /// # Errors
+    /// As [`plan`].
+    pub fn profile(&self, name: ProfileName, description: Option<String>) -> Result<Profile> {
+        Ok(Profile {
+            name,
+            description: description.unwrap_or_else(|| self.to_string()),
+            settings: settings_for(&self.wish()?)?,
+        })
+    }
+
+    fn wish(&self) -> Result<Wish> {
+        if let Some(path) = self
+            .paths
+            .iter()
+            .find(|path| !path.refreshed_by_keepalive())
+        {
+            return Err(Error::CountsBytes { path });
+        }
+        let tightest = self.paths.iter().map(|path| path.idle_timeout_s);
+        Ok(Wish {
+            idle_timeout_s: tightest.chain(self.idle_timeout_s).min(),
+            detect_within_s: self.detect_within_s,
+            lost_probes: self.lost_probes,
+        })
+    }
+}
+
+impl std::fmt::Display for Purpose {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let paths = self.paths.iter().map(|path| path.name.to_owned());
+        let timeout = self.idle_timeout_s.map(|s| format!("idle timeout {s} s"));
+        let detect = self.detect_within_s.map(|s| format!("drop within {s} s"));
+        let lost = match self.lost_probes {
+            1 => "1 lost probe".to_owned(),
+            n => format!("{n} lost probes"),
+        };
+        let parts: Vec<String> = paths.chain(timeout).chain(detect).chain([lost]).collect();
+        write!(f, "planned for: {}", parts.join(", "))
+    }
+}
