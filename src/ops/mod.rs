@@ -186,7 +186,8 @@ fn rate_at_boot(root: &Root) -> Option<Hz> {
 /// A job's result.
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// The time to drop of an idle connection without a user timeout.
+/// The time to drop that the three settings decide: that of an idle connection
+/// without a user timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct TimeToDrop {
     /// Nothing to send, nothing unacknowledged.

@@ -3,12 +3,13 @@
 use serde::Serialize;
 
 use super::verify::EnabledReport;
-use super::{Result, TimeToDrop, rate_at_boot, require_machine};
+use super::{Result, rate_at_boot, require_machine};
 use crate::boot::dropin;
 use crate::boot::next::{Next, Sources};
 use crate::chain::chain;
-use crate::kernel::keepalive;
 use crate::kernel::netns::NetNs;
+use crate::kernel::{self, keepalive, tcp, tick};
+use crate::model::time_to_drop::{Conditions, TimeToDrop};
 use crate::model::{Setting, Settings, Values};
 use crate::root::Root;
 
@@ -26,7 +27,8 @@ pub struct UnitReport {
 pub struct ShowReport {
     /// What is in force here; none for the tree of another machine.
     pub settings: Option<Values>,
-    /// What it adds up to; none if a value is outside the legal range.
+    /// What it adds up to, for a socket without a user timeout and a peer next
+    /// door; none if a value is outside the legal range.
     pub time_to_drop: Option<TimeToDrop>,
     /// What is wrong with what is in force.
     pub harm: Option<String>,
@@ -56,11 +58,20 @@ pub fn show(root: &Root, netns: &NetNs) -> Result<ShowReport> {
     if *netns != NetNs::Current {
         require_machine(root, "show --netns")?;
     }
-    let settings = match root.is_machine() {
-        true => Some(netns.enter(keepalive::read)??),
+    let here = match root.is_machine() {
+        true => {
+            Some(netns.enter(|| Ok::<_, kernel::Error>((keepalive::read()?, tcp::limits()?)))??)
+        }
         false => None,
     };
+    let settings = here.map(|(values, _)| values);
     let legal = settings.map(Settings::try_from);
+    let conditions = here.map(|(_, limits)| Conditions {
+        user_timeout: None,
+        rtt: None,
+        limits,
+        hz: tick::rate(),
+    });
     let (kept, problems) = match dropin::read(root) {
         Ok(kept) => (kept, Vec::new()),
         Err(e) => (None, vec![chain(&e)]),
@@ -81,7 +92,10 @@ pub fn show(root: &Root, netns: &NetNs) -> Result<ShowReport> {
         .unwrap_or_default();
     Ok(ShowReport {
         settings,
-        time_to_drop: legal.and_then(|s| s.ok()).map(TimeToDrop::here),
+        time_to_drop: legal
+            .and_then(|s| s.ok())
+            .zip(conditions)
+            .map(|(settings, conditions)| TimeToDrop::new(settings, &conditions)),
         harm: legal.and_then(|s| s.err()).map(|e| e.to_string()),
         elsewhere,
         enabled: sources.kept.as_ref().map(EnabledReport::from),

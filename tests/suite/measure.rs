@@ -1,11 +1,15 @@
 //! `measure`: an experiment that touches nothing outside its own namespace.
 
 use std::fs;
+use std::net::{TcpListener, TcpStream};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+use keepalivectl::kernel::lab::Lab;
 use nix::sys::signal::{Signal, kill};
+use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::Pid;
 
 use crate::command::{binary, run};
@@ -34,6 +38,63 @@ sandboxed! {
         let retries2 = fs::read_to_string("/proc/sys/net/ipv4/tcp_retries2").unwrap();
         assert_eq!(retries2.trim(), "15");
         assert_eq!(fs::read_to_string("/proc/net/tcp").unwrap(), connections);
+    }
+}
+
+sandboxed! {
+    fn the_limits_in_force_count() {
+        let rto_min = Path::new("/proc/sys/net/ipv4/tcp_rto_min_us");
+        if !rto_min.exists() {
+            eprintln!("this kernel has no tcp_rto_min_us: its case is left out");
+            return;
+        }
+        fs::write(rto_min, "700000").unwrap();
+        let json = run("measure --state in-flight --retries2 1 --json").code(0).json();
+        assert_eq!(json["rto_min_us"], 700_000);
+        // 0.7 s, and from there 1.4 s more, past the 0.6 s that the kernel counts.
+        assert!(json["measured_s"].as_f64().unwrap() > 2.1, "{json}");
+    }
+}
+
+sandboxed! {
+    fn a_probe_and_its_answer_cost_what_is_said() {
+        Lab::enter().unwrap();
+        for (address, bytes) in [("127.0.0.1:0", 52), ("[::1]:0", 72)] {
+            let listener = TcpListener::bind(address).unwrap();
+            let socket = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+            let _peer = listener.accept().unwrap();
+            setsockopt(&socket, sockopt::TcpKeepIdle, &1).unwrap();
+            setsockopt(&socket, sockopt::TcpKeepInterval, &1).unwrap();
+            setsockopt(&socket, sockopt::KeepAlive, &true).unwrap();
+            let before = sent();
+            sleep(Duration::from_millis(2500));
+            let after = sent();
+            let packets = after.packets - before.packets;
+            assert_eq!(packets, 4, "two probes and two answers");
+            assert_eq!(after.bytes - before.bytes, packets * bytes, "{address}");
+        }
+    }
+}
+
+struct Sent {
+    bytes: u64,
+    packets: u64,
+}
+
+/// What the only device of this thread's namespace has sent, at the IP level.
+fn sent() -> Sent {
+    let devices = fs::read_to_string("/proc/thread-self/net/dev").unwrap();
+    let loopback = devices
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("lo:"));
+    let fields: Vec<u64> = loopback
+        .unwrap()
+        .split_whitespace()
+        .map(|field| field.parse().unwrap())
+        .collect();
+    Sent {
+        bytes: fields[8],
+        packets: fields[9],
     }
 }
 

@@ -198,6 +198,8 @@ crate::sandbox::sandboxed! {
         assert_eq!(json["drift"], false);
         assert_eq!(json["settings"]["time_s"], 7200);
         assert_eq!(json["time_to_drop"]["idle"]["drop_s"], 7875);
+        let in_flight = json["time_to_drop"]["in_flight"]["drop_s"].as_f64().unwrap();
+        assert!((924.6..1100.0).contains(&in_flight), "{in_flight}");
         run("apply --time 60").code(0);
         let json = run("show --json").code(0).json();
         assert_eq!(json["drift"], true);

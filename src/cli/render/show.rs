@@ -7,7 +7,7 @@ use keepalivectl::model::Setting;
 use keepalivectl::model::duration::seconds;
 use keepalivectl::ops::show::ShowReport;
 
-use super::{dropped_after, headline, lines, table, warnings};
+use super::{about, dropped_after, headline, lines, table, warnings};
 
 /// What is in force, what the next boot sets, and whether the two agree.
 pub fn people(report: &ShowReport) -> String {
@@ -19,6 +19,12 @@ pub fn people(report: &ShowReport) -> String {
     if let Some(drop) = &report.time_to_drop {
         let refresh = seconds(drop.idle.refresh_s.into());
         let _ = writeln!(text, "Refresh: every {refresh} while the peer answers");
+        let _ = writeln!(
+            text,
+            "Busy:    with data in flight it is dropped after {}, with a closed window after {}",
+            about(drop.in_flight.drop.earliest_ms),
+            about(drop.zero_window.drop.earliest_ms)
+        );
         text.push_str(
             "Who:     sockets with SO_KEEPALIVE on and no values of their own, IPv4 and IPv6\n",
         );
