@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{Result, TimeToDrop, over, profiles, require_machine, warnings};
+use super::{Result, TimeToDropIdle, over, profiles, require_machine, warnings};
 use crate::boot::{before::Record, lock};
 use crate::kernel::netns::{self, NetNs};
 use crate::kernel::{keepalive, signals};
@@ -89,7 +89,7 @@ pub struct ApplyReport {
     /// The writes.
     pub writes: Vec<Write>,
     /// What they add up to.
-    pub time_to_drop: TimeToDrop,
+    pub time_to_drop: TimeToDropIdle,
     /// What is worth knowing.
     pub warnings: Vec<String>,
 }
@@ -103,7 +103,7 @@ impl ApplyReport {
             before: plan.before,
             after: plan.after.values(),
             writes: plan.writes,
-            time_to_drop: TimeToDrop::here(plan.after),
+            time_to_drop: TimeToDropIdle::here(plan.after),
             warnings: warnings(plan.after),
         }
     }

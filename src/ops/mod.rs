@@ -189,15 +189,15 @@ pub type Result<T> = std::result::Result<T, Error>;
 /// The time to drop that the three settings decide: that of an idle connection
 /// without a user timeout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct TimeToDrop {
+pub struct TimeToDropIdle {
     /// Nothing to send, nothing unacknowledged.
     pub idle: Idle,
 }
 
-impl TimeToDrop {
+impl TimeToDropIdle {
     /// On this kernel.
-    fn here(settings: Settings) -> TimeToDrop {
-        TimeToDrop {
+    fn here(settings: Settings) -> TimeToDropIdle {
+        TimeToDropIdle {
             idle: idle(settings, None, kernel::tick::rate()),
         }
     }
