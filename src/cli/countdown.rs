@@ -19,11 +19,11 @@ impl Countdown {
             .0
             .get_or_insert_with(|| bar(progress.predicted.earliest_ms));
         let lasted_ms = u64::try_from(progress.lasted.as_millis()).unwrap_or(u64::MAX);
-        bar.set_position(lasted_ms.min(progress.predicted.earliest_ms));
         bar.set_message(match due.checked_sub(progress.lasted) {
             Some(left) => format!("the drop is due in {}", seconds(left.as_secs() + 1)),
             None => "the drop may come any moment".to_owned(),
         });
+        bar.set_position(lasted_ms.min(progress.predicted.earliest_ms));
     }
 
     /// Takes the bar away.

@@ -18,9 +18,10 @@
 
 use serde::Serialize;
 
-use super::{Conditions, DecidedBy, Event, EventKind, UserTimeout, at_expiry_past};
+use super::backoff::Backoff;
+use super::{Conditions, DecidedBy, Event, EventKind, at_expiry_past};
 use crate::model::span::{Span, as_seconds};
-use crate::model::wheel::{self, lateness_ms};
+use crate::model::wheel;
 
 /// What happens to a connection with data in flight to a silent peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -77,7 +78,7 @@ pub(super) fn timeline(conditions: &Conditions) -> Vec<Event> {
     [Event::new(loss_probe, EventKind::LossProbe)]
         .into_iter()
         .chain([again((1, Span::START))])
-        .chain((2..more + 2).zip(expiries(conditions)).map(again))
+        .chain((2..more + 2).zip(timer(conditions).expiries(1)).map(again))
         .chain([Event::new(drop, EventKind::Drop)])
         .collect()
 }
@@ -114,12 +115,20 @@ fn first_retransmission(conditions: &Conditions) -> Span {
 /// The retransmissions after the first, if every timer is on time, and the
 /// drop.
 fn end(conditions: &Conditions) -> (u64, Span) {
+    let timer = timer(conditions);
     let (more, after_first) = match conditions.user_timeout {
         None => {
-            let limit_ms = conditions.limits.model_timeout_ms();
-            at_expiry_past(milliseconds(limit_ms), expiries(conditions))
+            let limit = milliseconds(conditions.limits.model_timeout_ms());
+            at_expiry_past(limit, timer.expiries(1))
         }
-        Some(timeout) => at_user_timeout(timeout, conditions),
+        Some(timeout) => {
+            let timeout_ms = timeout.milliseconds().into();
+            let limit = Span {
+                latest_ms: wheel::limit_in_ticks(timeout_ms, conditions.hz).latest_ms,
+                ..milliseconds(timeout_ms)
+            };
+            timer.cut_at(limit, 1)
+        }
     };
     (more, first_retransmission(conditions).then(after_first))
 }
@@ -132,42 +141,13 @@ fn milliseconds(limit_ms: u64) -> Span {
     }
 }
 
-/// The last timer ends at the user timeout, late as its own length allows.
-fn at_user_timeout(timeout: UserTimeout, conditions: &Conditions) -> (u64, Span) {
-    let timeout_ms = u64::from(timeout.milliseconds());
-    let mut before = Span::START;
-    let mut longest_ms = 0;
-    for (more, expiry) in (0..).zip(expiries(conditions)) {
-        let left_ms = timeout_ms.saturating_sub(before.earliest_ms);
-        let runs_ms = (expiry.latest_ms - before.latest_ms).min(left_ms);
-        longest_ms = longest_ms.max(runs_ms);
-        if expiry.earliest_ms >= timeout_ms {
-            let limit = wheel::limit_in_ticks(timeout_ms, conditions.hz);
-            let drop = Span {
-                earliest_ms: timeout_ms - 1,
-                latest_ms: limit.latest_ms + lateness_ms(longest_ms, conditions.hz),
-            };
-            return (more, drop);
-        }
-        before = expiry;
+/// The retransmission timer, which has doubled once at the first
+/// retransmission.
+fn timer(conditions: &Conditions) -> Backoff<'_> {
+    Backoff {
+        base: rto(conditions),
+        conditions,
     }
-    unreachable!("the expiries of a timer that is armed again do not end")
-}
-
-/// The expiries after the first retransmission, counted from it.
-fn expiries(conditions: &Conditions) -> impl Iterator<Item = Span> {
-    let Conditions { limits, hz, .. } = *conditions;
-    let rto = rto(conditions);
-    let mut sum = Span::START;
-    (1..).map(move |doublings| {
-        let earliest = wheel::fires(limits.backed_off(rto.earliest_ms, doublings), hz);
-        let latest = wheel::fires(limits.backed_off(rto.latest_ms, doublings), hz);
-        sum = sum.then(Span {
-            earliest_ms: earliest.earliest_ms,
-            latest_ms: latest.latest_ms,
-        });
-        sum
-    })
 }
 
 #[cfg(test)]

@@ -19,6 +19,7 @@
 //! tries again 50 ms or 500 ms later; that is not counted. Silent means silent:
 //! an ICMP error or a RST ends or hastens it.
 
+mod backoff;
 pub mod idle;
 pub mod in_flight;
 pub mod limits;

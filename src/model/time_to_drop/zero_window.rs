@@ -18,9 +18,10 @@
 
 use serde::Serialize;
 
+use super::backoff::Backoff;
 use super::{Conditions, DecidedBy, Event, EventKind};
 use crate::model::span::{Span, as_seconds};
-use crate::model::wheel::{self, lateness_ms};
+use crate::model::wheel;
 
 /// What happens to a connection whose window has just closed when the peer
 /// falls silent.
@@ -60,7 +61,7 @@ pub(super) fn timeline(conditions: &Conditions) -> Vec<Event> {
     let (probes, _, drop) = end(conditions);
     let probe = |(number, at)| Event::new(at, EventKind::WindowProbe { number });
     (1..=probes)
-        .zip(expiries(conditions))
+        .zip(timer(conditions).expiries(0))
         .map(probe)
         .chain([Event::new(drop, EventKind::Drop)])
         .collect()
@@ -69,80 +70,50 @@ pub(super) fn timeline(conditions: &Conditions) -> Vec<Event> {
 /// The probes if every timer is on time, what decides, and the drop.
 fn end(conditions: &Conditions) -> (u64, DecidedBy, Span) {
     let retries = u64::from(conditions.limits.retries2());
-    let drop = (0..=retries)
-        .map(|doublings| expiry_after(conditions, doublings))
+    let timer = timer(conditions);
+    let by_count = (0..=retries)
+        .map(|doublings| timer.runs(doublings))
         .fold(Span::START, Span::then);
-    let by_count = (retries, DecidedBy::Retries2, drop);
     match at_user_timeout(conditions) {
-        Some((probes, drop)) if drop.earliest_ms < by_count.2.earliest_ms => {
-            (probes, DecidedBy::UserTimeout, drop.or_sooner(by_count.2))
+        Some((probes, drop)) if drop.earliest_ms < by_count.earliest_ms => {
+            (probes, DecidedBy::UserTimeout, drop.or_sooner(by_count))
         }
-        Some((_, drop)) => (by_count.0, by_count.1, drop.or_sooner(by_count.2)),
-        None => by_count,
+        Some((_, drop)) => (retries, DecidedBy::Retries2, drop.or_sooner(by_count)),
+        None => (retries, DecidedBy::Retries2, by_count),
     }
 }
 
-/// The probes before the user timeout, and the drop.
+/// The probes before the user timeout, and the drop. The first expiry starts
+/// its clock, and sends the first probe.
 fn at_user_timeout(conditions: &Conditions) -> Option<(u64, Span)> {
-    let timeout_ms = u64::from(conditions.user_timeout?.milliseconds());
-    let limit = wheel::limit_in_ticks(timeout_ms, conditions.hz);
-    let first = expiry_after(conditions, 0);
-    let mut longest_ms = 0;
-    let mut before = first;
-    let mut probes = 1;
-    for expiry in expiries(conditions).skip(1) {
-        let passed_ms = before.earliest_ms - first.earliest_ms;
-        let left_ms = timeout_ms.saturating_sub(passed_ms);
-        longest_ms = longest_ms.max((expiry.latest_ms - before.latest_ms).min(left_ms));
-        if expiry.earliest_ms - first.earliest_ms >= timeout_ms {
-            break;
-        }
-        before = expiry;
-        probes += 1;
-    }
-    // `TCP_TIMEOUT_MIN`: two ticks at least.
-    let least = wheel::limit_in_ticks(1, conditions.hz).latest_ms * 2;
-    let drop = first.then(Span {
-        earliest_ms: limit.earliest_ms,
-        latest_ms: limit.latest_ms.max(least) + lateness_ms(longest_ms, conditions.hz),
-    });
-    Some((probes, drop))
+    let hz = conditions.hz;
+    let limit = wheel::limit_in_ticks(conditions.user_timeout?.milliseconds().into(), hz);
+    // `TCP_TIMEOUT_MIN`: the last timer runs for two ticks at least.
+    let least_ms = 2 * wheel::limit_in_ticks(1, hz).latest_ms;
+    let limit = Span {
+        latest_ms: limit.latest_ms.max(least_ms),
+        ..limit
+    };
+    let timer = timer(conditions);
+    let (more, drop) = timer.cut_at(limit, 1);
+    Some((more + 1, timer.runs(0).then(drop)))
 }
 
 /// Each timer as long as `tcp_retries2` doublings make it.
 fn all_backed_off_ms(conditions: &Conditions) -> u64 {
-    let (limits, hz) = (conditions.limits, conditions.hz);
-    let retries = u64::from(limits.retries2());
-    let longest_ms = limits.backed_off(base_ms(conditions).latest_ms, retries);
-    (retries + 1) * wheel::fires(longest_ms, hz).latest_ms
+    let retries = u64::from(conditions.limits.retries2());
+    (retries + 1) * timer(conditions).runs(retries).latest_ms
 }
 
-/// The timer's first length: the retransmission timeout, 200 ms at least.
-fn base_ms(conditions: &Conditions) -> Span {
+/// The persist timer: the retransmission timeout, 200 ms at least.
+fn timer(conditions: &Conditions) -> Backoff<'_> {
     const RTO_MIN_MS: u64 = 200;
     let rto = conditions.limits.rto(conditions.rtt, conditions.hz);
-    Span {
+    let base = Span {
         earliest_ms: rto.earliest_ms.max(RTO_MIN_MS),
         latest_ms: rto.latest_ms.max(RTO_MIN_MS),
-    }
-}
-
-fn expiry_after(conditions: &Conditions, doublings: u64) -> Span {
-    let (limits, base) = (conditions.limits, base_ms(conditions));
-    let fires = |ms| wheel::fires(limits.backed_off(ms, doublings), conditions.hz);
-    Span {
-        earliest_ms: fires(base.earliest_ms).earliest_ms,
-        latest_ms: fires(base.latest_ms).latest_ms,
-    }
-}
-
-/// The expiries of the persist timer, counted from the last segment.
-fn expiries(conditions: &Conditions) -> impl Iterator<Item = Span> {
-    let mut sum = Span::START;
-    (0..).map(move |doublings| {
-        sum = sum.then(expiry_after(conditions, doublings));
-        sum
-    })
+    };
+    Backoff { base, conditions }
 }
 
 #[cfg(test)]
