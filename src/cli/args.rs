@@ -91,17 +91,17 @@ impl SomeValues {
 pub struct AllValues {
     /// Idle time before the first probe
     #[arg(long, value_name = "DURATION", value_parser = parse_seconds, allow_negative_numbers = true,
-        required_unless_present_any = PURPOSE, conflicts_with_all = PURPOSE)]
+        requires_all = ["intvl", "probes"], conflicts_with_all = PURPOSE)]
     time: Option<i64>,
 
     /// Time between unanswered probes
     #[arg(long, value_name = "DURATION", value_parser = parse_seconds, allow_negative_numbers = true,
-        required_unless_present_any = PURPOSE, conflicts_with_all = PURPOSE)]
+        requires_all = ["time", "probes"], conflicts_with_all = PURPOSE)]
     intvl: Option<i64>,
 
     /// Unanswered probes before the drop
     #[arg(long, value_name = "COUNT", allow_negative_numbers = true,
-        required_unless_present_any = PURPOSE, conflicts_with_all = PURPOSE)]
+        requires_all = ["time", "intvl"], conflicts_with_all = PURPOSE)]
     probes: Option<i64>,
 }
 
@@ -117,8 +117,11 @@ impl AllValues {
     }
 }
 
-/// The arguments that make a purpose.
-const PURPOSE: [&str; 3] = ["idle_timeout", "path", "detect_within"];
+/// The arguments that make a purpose, of which one at least is needed.
+const WISH: [&str; 3] = ["path", "idle_timeout", "detect_within"];
+
+/// All that belong to it.
+const PURPOSE: [&str; 4] = [WISH[0], WISH[1], WISH[2], "lost_probes"];
 
 /// What lies between the two ends of a connection.
 #[derive(Debug, Args)]
@@ -128,7 +131,8 @@ pub struct Between {
     pub path: Vec<&'static Path>,
 
     /// The time after which a box on the way forgets an idle flow
-    #[arg(long, value_name = "DURATION", value_parser = parse_seconds_u32)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_seconds_u32,
+        allow_negative_numbers = true)]
     pub idle_timeout: Option<u32>,
 }
 
@@ -139,7 +143,8 @@ pub struct PurposeArguments {
     between: Between,
 
     /// Drop an idle connection to a dead peer within this time
-    #[arg(long, value_name = "DURATION", value_parser = parse_seconds_u32)]
+    #[arg(long, value_name = "DURATION", value_parser = parse_seconds_u32,
+        allow_negative_numbers = true)]
     detect_within: Option<u32>,
 
     /// Probes in a row that may be lost: neither forgotten nor dropped
@@ -248,6 +253,10 @@ pub enum Command {
         #[arg(long, value_name = "DURATION", value_parser = parse_with_unit)]
         rtt: Option<Duration>,
 
+        /// The socket's own retransmission timeout, as `ss -i` shows it: 204ms
+        #[arg(long, value_name = "DURATION", value_parser = parse_with_unit, conflicts_with = "rtt")]
+        rto: Option<Duration>,
+
         /// The kernel's tick rate (CONFIG_HZ), which bounds how late its timers are
         #[arg(long, value_name = "RATE")]
         hz: Option<Hz>,
@@ -274,8 +283,11 @@ pub enum Command {
     /// Check whether idle connections survive a path: exit code 0, or 3 if not safe
     ///
     /// Safe: with one probe lost and late timers. Fragile: one lost probe breaks
-    /// it. Without a path or an idle timeout, all known paths are listed. This
-    /// machine's own conntrack, if loaded, is always checked.
+    /// it. This machine's own conntrack, if loaded, is checked too. What is not
+    /// given is what is in force.
+    ///
+    /// Without a path and an idle timeout it lists all known paths, and ends
+    /// with 0: then there is no verdict.
     Check {
         #[command(flatten)]
         between: Between,
@@ -287,11 +299,14 @@ pub enum Command {
         namespace: Namespace,
     },
 
-    /// Find the settings for a path, with the fewest packets
+    /// Find the settings for a path, with few packets
     ///
-    /// They refresh the path in time, the latest timers and lost probes counted
-    /// in, and drop a dead peer within the time you give.
-    #[command(group = clap::ArgGroup::new("wish").required(true).multiple(true).args(PURPOSE))]
+    /// They refresh the path in time, the latest timers of any kernel, lost
+    /// probes and a second for the way counted in, and drop a dead peer within
+    /// the time you give. `time` is as long as that allows, less up to a tenth
+    /// where that sets the probes further apart (10 s at the most), and no longer
+    /// than the kernel's own 2 h unless --detect-within says so.
+    #[command(group = clap::ArgGroup::new("wish").required(true).multiple(true).args(WISH))]
     Plan {
         #[command(flatten)]
         purpose: PurposeArguments,
@@ -414,9 +429,12 @@ pub enum ProfileCommand {
 
     /// Write a profile of your own to /etc/keepalivectl/profiles
     ///
-    /// With all three values, or with what it is for (see `plan`).
+    /// With all three values, or with what it is for: --path, --idle-timeout,
+    /// --detect-within (see `plan`).
     ///
     /// It wins over a built-in profile of the same name.
+    #[command(group = clap::ArgGroup::new("settings").required(true).multiple(true)
+        .args(["time", "intvl", "probes"]).args(WISH))]
     Create {
         /// Its name: a-z, 0-9, '-', '_' and '.'
         name: ProfileName,

@@ -5,7 +5,10 @@ use std::io::{self, Write};
 
 use keepalivectl::chain::{causes, chain};
 use keepalivectl::kernel;
+use keepalivectl::model::plan::Impossible;
 use keepalivectl::ops;
+use nix::errno::Errno;
+use nix::unistd::geteuid;
 
 /// Prints an error with its causes, then the advice.
 pub fn explain(error: &ops::Error) {
@@ -40,6 +43,12 @@ fn advice(error: &(dyn Error + 'static)) -> Vec<String> {
             format!("or from the host, with the container's process N: sudo {word}"),
         ];
     }
+    if let Some(kernel::Error::Lab { source, .. }) = kernel {
+        return lab_advice(source);
+    }
+    if let Some(advice) = error.downcast_ref().and_then(plan_advice) {
+        return vec![advice];
+    }
     let denied = causes(error)
         .filter_map(|e| e.downcast_ref::<io::Error>())
         .any(|e| e.kind() == io::ErrorKind::PermissionDenied);
@@ -47,6 +56,68 @@ fn advice(error: &(dyn Error + 'static)) -> Vec<String> {
         return vec![format!("run it as root: sudo {}", command_line())];
     }
     Vec::new()
+}
+
+/// What `measure` needs.
+fn lab_advice(cause: &io::Error) -> Vec<String> {
+    match cause.raw_os_error().map(Errno::from_raw) {
+        Some(Errno::EPERM | Errno::EACCES | Errno::ENOSYS) if geteuid().is_root() => {
+            vec![
+                "new namespaces are forbidden here, as in most containers: run it on the host"
+                    .to_owned(),
+            ]
+        }
+        Some(Errno::EPERM | Errno::EACCES) => vec![
+            format!("run it as root: sudo {}", command_line()),
+            "or allow user namespaces: kernel.unprivileged_userns_clone=1, or \
+             kernel.apparmor_restrict_unprivileged_userns=0"
+                .to_owned(),
+        ],
+        Some(Errno::EROFS) => {
+            vec!["/proc/sys is read-only, as in most containers: run it on the host".to_owned()]
+        }
+        Some(Errno::ETIMEDOUT) => vec![
+            "the kernel drops it while the peer lives: give less --alive-for, more --retries2 or a \
+             longer --user-timeout"
+                .to_owned(),
+        ],
+        Some(Errno::ENOSPC) => {
+            vec![
+                "user.max_net_namespaces and user.max_user_namespaces limit them: raise both"
+                    .to_owned(),
+            ]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// What else can be done where no settings help.
+fn plan_advice(error: &ops::Error) -> Option<String> {
+    let advice = match error {
+        ops::Error::CountsBytes { path } if path.configurable.is_empty() => {
+            "let the program send something itself, such as SSH's ServerAliveInterval or a ping of the \
+             protocol"
+                .to_owned()
+        }
+        ops::Error::CountsBytes { path } => format!(
+            "raise its timeout ({}), or let the program send something itself, such as SSH's \
+             ServerAliveInterval or a ping of the protocol",
+            path.configurable
+        ),
+        ops::Error::Impossible(Impossible::DetectWithin { lost_probes, .. }) if *lost_probes > 0 => {
+            "allow more time, or fewer --lost-probes; faster still is only a heartbeat of the program's \
+             own"
+            .to_owned()
+        }
+        ops::Error::Impossible(Impossible::DetectWithin { .. }) => {
+            "allow more time; faster is only a heartbeat of the program's own".to_owned()
+        }
+        ops::Error::Impossible(Impossible::IdleTimeout { .. }) => {
+            "raise the idle timeout, or let the program send something itself".to_owned()
+        }
+        _ => return None,
+    };
+    Some(advice)
 }
 
 /// The kernel's error in one link of a chain; `ops::Error` shows it through.

@@ -51,6 +51,7 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
             values,
             conditions,
             rtt,
+            rto,
             hz,
             state,
             timeline,
@@ -59,6 +60,7 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
         } => {
             let question = Question {
                 rtt: *rtt,
+                rto: *rto,
                 hz: *hz,
                 ..question(values, conditions)
             };
@@ -91,7 +93,7 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
             purpose,
             connections,
         } => {
-            let report = plan::plan(&purpose.purpose(), *connections)?;
+            let report = plan::plan(&root, &purpose.purpose(), *connections)?;
             face.print(&report, render::plan::people)
         }
         Command::Measure {

@@ -27,6 +27,7 @@ pub enum Failure {
 }
 
 const FAILED: u8 = 1;
+const WRONG_INPUT: u8 = 2;
 const LEFT_CHANGED: u8 = 4;
 
 impl From<ops::Error> for Failure {
@@ -38,18 +39,22 @@ impl From<ops::Error> for Failure {
 impl Failure {
     /// Says what is wrong, and gives the exit code.
     pub fn report(self) -> ExitCode {
-        let left_changed = match self {
+        let code = match self {
             Failure::Job(e) => {
                 errors::explain(&e);
-                e.left_changed()
+                match e {
+                    e if e.left_changed() => LEFT_CHANGED,
+                    e if e.is_wrong_input() => WRONG_INPUT,
+                    _ => FAILED,
+                }
             }
             Failure::Output { cause, changed } => {
                 let done = if changed { "it is done, but " } else { "" };
                 errors::complain(&format!("{done}cannot write to standard output: {cause}"));
-                changed
+                if changed { LEFT_CHANGED } else { FAILED }
             }
         };
-        if left_changed { LEFT_CHANGED } else { FAILED }.into()
+        code.into()
     }
 }
 

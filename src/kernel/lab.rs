@@ -1,11 +1,11 @@
 //! A laboratory: a network namespace of its own, in which this very kernel is
 //! asked how long it takes to drop a silent peer.
 //!
-//! A peer falls silent by a socket filter that lets nothing in
-//! (SO_ATTACH_FILTER): its kernel then neither acknowledges nor resets, which is
-//! what a cut cable looks like. All ends with the process.
+//! A peer falls silent by a socket filter, on loopback. All ends with the
+//! process.
 
 use std::io::{self, ErrorKind, Write};
+use std::marker::PhantomData;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::thread::sleep;
@@ -15,56 +15,69 @@ use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{setsockopt, sockopt};
-use nix::{libc, setsockopt_impl, sockopt_impl};
 
 use super::tcp_info::TcpInfo;
-use super::{Error, link, sysctl, tick};
+use super::{Error, filter, link, sysctl, tick};
 use crate::model::{Setting, Settings, State, TcpLimits, UserTimeout};
 
-/// The namespace; the process is in it for good.
+/// The namespace, which the calling thread is in for good.
+///
+/// It stays on that thread: from another, it would write the settings of
+/// another namespace.
+///
+/// ```compile_fail
+/// fn sent<T: Send>(_: T) {}
+/// sent(keepalivectl::kernel::lab::Lab::enter().unwrap());
+/// ```
 #[derive(Debug)]
-pub struct Lab(());
+pub struct Lab(PhantomData<*const ()>);
 
 /// A connection whose peer has fallen silent.
 #[derive(Debug)]
 pub struct Silence {
     since: Instant,
-    rtt: Duration,
+    rto: Duration,
     socket: TcpStream,
     /// Deaf, and kept open: a closed one would say so.
     _peer: TcpStream,
 }
 
-fn failed(doing: &'static str) -> impl Fn(io::Error) -> Error {
-    move |source| Error::Lab { doing, source }
+fn failed(doing: &str) -> impl Fn(io::Error) -> Error {
+    move |source| Error::Lab {
+        doing: doing.to_owned(),
+        source,
+    }
 }
 
 impl Lab {
-    /// Takes the calling process into a new network namespace, and into a new
-    /// user namespace if CAP_SYS_ADMIN is missing. There is no way back: it is
-    /// for a process that ends thereafter.
+    /// Takes the calling thread into a new user and network namespace, where it
+    /// has power over nothing else. Where user namespaces are forbidden, root
+    /// gets a network namespace alone. There is no way back: it is for a
+    /// process that ends thereafter.
     ///
     /// # Errors
     /// [`Error::Lab`]: the kernel does not allow it, or the process has more
-    /// than one thread (`unshare(2)`).
+    /// than one thread and CAP_SYS_ADMIN is missing (`unshare(2)`).
     pub fn enter() -> Result<Lab, Error> {
-        let entered = match unshare(CloneFlags::CLONE_NEWNET) {
-            Err(Errno::EPERM) => unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET),
-            other => other,
-        };
-        entered.map_err(|e| failed("make a network namespace")(e.into()))?;
+        let failed_to_make = failed("make a network namespace");
+        unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)
+            .or_else(|first| unshare(CloneFlags::CLONE_NEWNET).map_err(|_| first))
+            .map_err(|e| failed_to_make(e.into()))?;
         link::loopback_up().map_err(failed("set up the loopback device"))?;
-        Ok(Lab(()))
+        Ok(Lab(PhantomData))
     }
 
-    /// Puts values in force here.
+    /// Puts values in force here. Limits that are the kernel's own are not
+    /// written, because older kernels lack them.
     ///
     /// # Errors
-    /// [`Error::Write`] and its kin; [`Error::WriteKey`] too if this kernel does
-    /// not have a limit that is not the default.
+    /// [`Error::Lab`], with the key that could not be set among its causes.
     pub fn put_in_force(&self, settings: Settings, limits: TcpLimits) -> Result<(), Error> {
+        let set = |key: &str, value: i64| {
+            sysctl::write_key(key, value).map_err(failed(&format!("set {key} to {value}")))
+        };
         for setting in Setting::ALL {
-            sysctl::write(setting, settings.values().get(setting))?;
+            set(setting.key(), settings.values().get(setting))?;
         }
         let default = TcpLimits::KERNEL_DEFAULT;
         for (key, value, default) in [
@@ -85,7 +98,7 @@ impl Lab {
             ),
         ] {
             if value != default {
-                sysctl::write_key(key, value.into())?;
+                set(key, value.into())?;
             }
         }
         Ok(())
@@ -104,33 +117,31 @@ impl Lab {
     ) -> Result<Silence, Error> {
         const ATTEMPTS: usize = 5;
         for _ in 0..ATTEMPTS {
-            let (mut socket, peer) = connection().map_err(failed("make a connection"))?;
-            if let Some(timeout) = user_timeout {
-                setsockopt(&socket, sockopt::TcpUserTimeout, &timeout.milliseconds())
-                    .map_err(|e| failed("set the user timeout")(e.into()))?;
-            }
+            let subject = Subject::new(user_timeout)?;
             let since = match state {
-                State::Idle => Some(idle(&socket, &peer, alive_for)?),
-                State::InFlight => Some(in_flight(&mut socket, &peer, alive_for)?),
-                State::ZeroWindow => zero_window(&mut socket, &peer, alive_for)?,
+                State::Idle => subject.idle(alive_for)?,
+                State::InFlight => Some(subject.in_flight(alive_for)?),
+                State::ZeroWindow => subject.zero_window(alive_for)?,
             };
             if let Some(since) = since {
                 return Ok(Silence {
                     since,
-                    rtt: info(&socket)?.rtt(),
-                    socket,
-                    _peer: peer,
+                    rto: subject.info()?.rto,
+                    socket: subject.socket,
+                    _peer: subject.peer,
                 });
             }
         }
-        Err(failed("close the window")(ErrorKind::TimedOut.into()))
+        Err(failed("catch the moment on this busy machine")(
+            ErrorKind::TimedOut.into(),
+        ))
     }
 }
 
 impl Silence {
-    /// The smoothed round-trip time when the peer fell silent.
-    pub fn rtt(&self) -> Duration {
-        self.rtt
+    /// The retransmission timeout before any backoff.
+    pub fn rto(&self) -> Duration {
+        self.rto
     }
 
     /// The time since the peer fell silent.
@@ -164,143 +175,142 @@ impl Silence {
     }
 }
 
-/// A peer whose buffer is soon full, connected over loopback.
-fn connection() -> io::Result<(TcpStream, TcpStream)> {
-    const BUFFER: usize = 4096;
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
-    setsockopt(&listener, sockopt::RcvBuf, &BUFFER)?;
-    let socket = TcpStream::connect(listener.local_addr()?)?;
-    let (peer, _) = listener.accept()?;
-    Ok((socket, peer))
+/// A connection before its peer falls silent.
+struct Subject {
+    /// Before it was made, and so before the last segment of the handshake.
+    made: Instant,
+    socket: TcpStream,
+    /// Its buffer is soon full.
+    peer: TcpStream,
 }
 
-sockopt_impl!(
-    /// SO_ATTACH_FILTER: the kernel copies the program.
-    AttachFilter,
-    SetOnly,
-    libc::SOL_SOCKET,
-    libc::SO_ATTACH_FILTER,
-    libc::sock_fprog
-);
-
-/// Lets nothing in any more.
-fn deafen(peer: &TcpStream) -> Result<(), Error> {
-    const RETURN_NOTHING: libc::sock_filter = libc::sock_filter {
-        code: (libc::BPF_RET | libc::BPF_K) as u16,
-        jt: 0,
-        jf: 0,
-        k: 0,
-    };
-    let mut program = [RETURN_NOTHING];
-    let filter = libc::sock_fprog {
-        len: 1,
-        filter: program.as_mut_ptr(),
-    };
-    setsockopt(peer, AttachFilter, &filter).map_err(|e| failed("silence the peer")(e.into()))
-}
-
-fn info(socket: &TcpStream) -> Result<TcpInfo, Error> {
-    TcpInfo::of(socket).map_err(failed("read TCP_INFO"))
-}
-
-/// Lets the connection stand for so long, its peer answering.
-fn live(socket: &TcpStream, alive_for: Duration) -> Result<(), Error> {
-    sleep(alive_for);
-    let ended = "keep the connection until its peer falls silent";
-    match socket.take_error() {
-        Ok(None) => Ok(()),
-        Ok(Some(e)) | Err(e) => Err(failed(ended)(e)),
+impl Subject {
+    fn new(user_timeout: Option<UserTimeout>) -> Result<Subject, Error> {
+        let subject = Subject::connect().map_err(failed("make a connection"))?;
+        if let Some(timeout) = user_timeout {
+            setsockopt(
+                &subject.socket,
+                sockopt::TcpUserTimeout,
+                &timeout.milliseconds(),
+            )
+            .map_err(|e| failed("set the user timeout")(e.into()))?;
+        }
+        Ok(subject)
     }
-}
 
-/// The time counts from the arming of the timer, or from the last answer.
-fn idle(socket: &TcpStream, peer: &TcpStream, alive_for: Duration) -> Result<Instant, Error> {
-    let arm = || {
+    fn connect() -> io::Result<Subject> {
+        const BUFFER: usize = 4096;
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        setsockopt(&listener, sockopt::RcvBuf, &BUFFER)?;
+        let made = Instant::now();
+        let socket = TcpStream::connect(listener.local_addr()?)?;
+        let (peer, _) = listener.accept()?;
+        Ok(Subject { made, socket, peer })
+    }
+
+    /// The time counts from the handshake, or from the last answer. None if a
+    /// busy machine armed the timer long after the handshake.
+    fn idle(&self, alive_for: Duration) -> Result<Option<Instant>, Error> {
+        const AT_ONCE: Duration = Duration::from_millis(20);
+        if alive_for.is_zero() {
+            self.deafen()?;
+        }
+        setsockopt(&self.socket, sockopt::KeepAlive, &true)
+            .map_err(|e| failed("turn keepalive on")(e.into()))?;
+        if self.made.elapsed() > AT_ONCE {
+            return Ok(None);
+        }
+        if alive_for.is_zero() {
+            return Ok(Some(self.made));
+        }
+        self.live(alive_for)?;
+        self.deafen()?;
+        self.last_answer().map(Some)
+    }
+
+    /// The time counts from the sending.
+    fn in_flight(&self, alive_for: Duration) -> Result<Instant, Error> {
+        self.live(alive_for)?;
+        self.deafen()?;
         let since = Instant::now();
-        setsockopt(socket, sockopt::KeepAlive, &true)
-            .map(|()| since)
-            .map_err(|e| failed("turn keepalive on")(e.into()))
-    };
-    if alive_for.is_zero() {
-        deafen(peer)?;
-        return arm();
+        (&self.socket)
+            .write_all(&[0])
+            .map_err(failed("send a byte"))?;
+        Ok(since)
     }
-    let armed = arm()?;
-    live(socket, alive_for)?;
-    deafen(peer)?;
-    Ok(last_answer(socket)?.max(armed))
-}
 
-/// The time counts from the sending.
-fn in_flight(
-    socket: &mut TcpStream,
-    peer: &TcpStream,
-    alive_for: Duration,
-) -> Result<Instant, Error> {
-    live(socket, alive_for)?;
-    deafen(peer)?;
-    let since = Instant::now();
-    socket.write_all(&[0]).map_err(failed("send a byte"))?;
-    Ok(since)
-}
-
-/// Fills the peer's window. The time counts from the last segment, which said
-/// that the window is closed. None if a busy machine missed the moment before
-/// the first window probe.
-fn zero_window(
-    socket: &mut TcpStream,
-    peer: &TcpStream,
-    alive_for: Duration,
-) -> Result<Option<Instant>, Error> {
-    fill(socket).map_err(failed("fill the window"))?;
-    if !closes(socket)? {
-        return Ok(None);
+    /// Fills the peer's window. The time counts from the last segment, which
+    /// said that the window is closed. None if a busy machine missed the moment
+    /// before the first window probe.
+    fn zero_window(&self, alive_for: Duration) -> Result<Option<Instant>, Error> {
+        self.fill().map_err(failed("fill the window"))?;
+        if !self.closes()? {
+            return Ok(None);
+        }
+        self.live(alive_for)?;
+        self.deafen()?;
+        let info = self.info()?;
+        // A probe that got through meanwhile would have been answered.
+        if info.just_closed || info.window_closed && !alive_for.is_zero() {
+            return self.last_answer().map(Some);
+        }
+        Ok(None)
     }
-    live(socket, alive_for)?;
-    deafen(peer)?;
-    let info = info(socket)?;
-    // A probe that got through meanwhile would have been answered.
-    if info.just_closed() || info.window_closed() && !alive_for.is_zero() {
-        return last_answer(socket).map(Some);
-    }
-    Ok(None)
-}
 
-/// Writes more than the peer has room for.
-fn fill(socket: &mut TcpStream) -> io::Result<()> {
-    const MUCH: usize = 1 << 18;
-    socket.set_nonblocking(true)?;
-    let mut left = MUCH;
-    while left > 0 {
-        match socket.write(&vec![0; left]) {
-            Ok(written) => left -= written,
-            Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
-            Err(e) => return Err(e),
+    /// Writes more than the peer has room for.
+    fn fill(&self) -> io::Result<()> {
+        const MUCH: usize = 1 << 18;
+        self.socket.set_nonblocking(true)?;
+        let mut left = MUCH;
+        while left > 0 {
+            match (&self.socket).write(&vec![0; left]) {
+                Ok(written) => left -= written,
+                Err(e) if e.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits for the window to close, and says whether it was seen before the
+    /// first window probe.
+    fn closes(&self) -> Result<bool, Error> {
+        const PATIENCE: Duration = Duration::from_secs(2);
+        let started = Instant::now();
+        while started.elapsed() < PATIENCE {
+            if self.info()?.just_closed {
+                return Ok(true);
+            }
+            sleep(Duration::from_millis(2));
+        }
+        Ok(false)
+    }
+
+    /// Lets the connection stand for so long, its peer answering.
+    fn live(&self, alive_for: Duration) -> Result<(), Error> {
+        sleep(alive_for);
+        let ended = "keep the connection until its peer falls silent";
+        match self.socket.take_error() {
+            Ok(None) => Ok(()),
+            Ok(Some(e)) | Err(e) => Err(failed(ended)(e)),
         }
     }
-    Ok(())
-}
 
-/// Waits for the window to close, and says whether it was seen before the first
-/// window probe.
-fn closes(socket: &TcpStream) -> Result<bool, Error> {
-    const PATIENCE: Duration = Duration::from_secs(2);
-    let started = Instant::now();
-    while started.elapsed() < PATIENCE {
-        if info(socket)?.just_closed() {
-            return Ok(true);
-        }
-        sleep(Duration::from_millis(2));
+    /// When the last acknowledgement came. The kernel keeps its age in ticks, so
+    /// this may be a tick or two too early, and is never too late.
+    fn last_answer(&self) -> Result<Instant, Error> {
+        let longest_tick = Duration::from_millis(10);
+        let tick = tick::rate().map_or(longest_tick, |hz| Duration::from_secs(1) / hz.get());
+        let now = Instant::now();
+        let age = self.info()?.last_ack_received + tick;
+        Ok(now.checked_sub(age).unwrap_or(now).max(self.made))
     }
-    Ok(false)
-}
 
-/// When the last acknowledgement came. The kernel keeps its age in ticks, so
-/// this may be a tick too early, and is never too late.
-fn last_answer(socket: &TcpStream) -> Result<Instant, Error> {
-    let longest_tick = Duration::from_millis(10);
-    let tick = tick::rate().map_or(longest_tick, |hz| Duration::from_secs(1) / hz.get());
-    let now = Instant::now();
-    let age = info(socket)?.last_ack_received() + tick;
-    Ok(now.checked_sub(age).unwrap_or(now))
+    fn deafen(&self) -> Result<(), Error> {
+        filter::deafen(&self.peer).map_err(failed("silence the peer"))
+    }
+
+    fn info(&self) -> Result<TcpInfo, Error> {
+        TcpInfo::of(&self.socket).map_err(failed("read TCP_INFO"))
+    }
 }

@@ -4,6 +4,7 @@
 //! network namespace of the calling thread.
 
 pub mod conntrack;
+mod filter;
 mod guard;
 pub mod keepalive;
 pub mod lab;
@@ -68,21 +69,11 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
-    /// Any other key could not be written.
-    #[error("cannot set {key} to {value}")]
-    WriteKey {
-        /// The sysctl key.
-        key: &'static str,
-        /// What was to be written.
-        value: i64,
-        /// The cause.
-        source: io::Error,
-    },
     /// Something in the laboratory could not be done.
-    #[error("cannot {doing}, which measuring takes")]
+    #[error("cannot measure: cannot {doing}")]
     Lab {
         /// What.
-        doing: &'static str,
+        doing: String,
         /// The cause.
         source: io::Error,
     },

@@ -51,12 +51,11 @@ pub(super) fn write(setting: Setting, value: i64) -> Result<(), Error> {
 }
 
 /// Writes any key.
-pub(super) fn write_key(key: &'static str, value: i64) -> Result<(), Error> {
-    let failed = |source| Error::WriteKey { key, value, source };
-    let ctl = open(key).map_err(failed)?;
+pub(super) fn write_key(key: &str, value: i64) -> io::Result<()> {
+    let ctl = open(key)?;
     ctl.set_value(CtlValue::String(value.to_string()))
-        .map_err(|e| failed(cause(&ctl, e)))?;
-    Ok(())
+        .map(|_| ())
+        .map_err(|e| cause(&ctl, e))
 }
 
 /// Fails as a write of `value` would fail for want of permission, and writes

@@ -2,86 +2,83 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::os::fd::AsRawFd;
 use std::time::Duration;
 
-use nix::sys::socket::getsockopt;
-use nix::{getsockopt_impl, libc, sockopt_impl};
+use nix::errno::Errno;
+use nix::libc;
 
-/// `struct tcp_info` of `include/uapi/linux/tcp.h`, as long as that of Linux
-/// 5.10; later kernels only add to its end.
-#[derive(Debug, Clone, Copy)]
-#[repr(C)]
-pub struct TcpInfo {
-    _state: u8,
-    _ca_state: u8,
-    _retransmits: u8,
-    probes: u8,
-    backoff: u8,
-    _options: [u8; 3],
-    /// rto, ato, snd_mss, rcv_mss.
-    _timers: [u32; 4],
-    unacked: u32,
-    /// sacked, lost, retrans, fackets.
-    _lost: [u32; 4],
-    /// last_data_sent, last_ack_sent, last_data_recv.
-    _last: [u32; 3],
-    last_ack_recv_ms: u32,
-    /// pmtu, rcv_ssthresh.
-    _path: [u32; 2],
-    rtt_us: u32,
-    /// rttvar, snd_ssthresh, snd_cwnd, advmss, reordering, rcv_rtt, rcv_space,
-    /// total_retrans.
-    _estimates: [u32; 8],
-    /// pacing_rate, max_pacing_rate, bytes_acked, bytes_received.
-    _bytes: [u64; 4],
-    /// segs_out, segs_in.
-    _segments: [u32; 2],
-    notsent_bytes: u32,
-    /// min_rtt, data_segs_in, data_segs_out.
-    _data: [u32; 3],
-    /// delivery_rate, busy_time, rwnd_limited, sndbuf_limited.
-    _rates: [u64; 4],
-    /// delivered, delivered_ce.
-    _delivered: [u32; 2],
-    /// bytes_sent, bytes_retrans.
-    _sent: [u64; 2],
-    /// dsack_dups, reord_seen, rcv_ooopack.
-    _seen: [u32; 3],
-    snd_wnd: u32,
+/// The length of `struct tcp_info` (`include/uapi/linux/tcp.h`) up to `snd_wnd`,
+/// which is since Linux 5.4; later kernels only add to its end.
+const LENGTH: usize = 232;
+
+/// Where the fields begin.
+mod offset {
+    pub(super) const PROBES: usize = 3;
+    pub(super) const BACKOFF: usize = 4;
+    pub(super) const RTO: usize = 8;
+    pub(super) const UNACKED: usize = 24;
+    pub(super) const LAST_ACK_RECV: usize = 56;
+    pub(super) const NOTSENT_BYTES: usize = 144;
+    pub(super) const SND_WND: usize = 228;
 }
 
-sockopt_impl!(Info, GetOnly, libc::IPPROTO_TCP, libc::TCP_INFO, TcpInfo);
+/// The fields that are needed here.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TcpInfo {
+    /// The retransmission timeout before any backoff.
+    pub(super) rto: Duration,
+    /// The time since the last acknowledgement, in whole ticks.
+    pub(super) last_ack_received: Duration,
+    /// Whether the peer's window is closed and there is something to send.
+    pub(super) window_closed: bool,
+    /// Whether it has just closed: no window probe has been sent yet.
+    pub(super) just_closed: bool,
+}
 
 impl TcpInfo {
     pub(super) fn of(socket: &TcpStream) -> io::Result<TcpInfo> {
-        Ok(getsockopt(socket, Info)?)
-    }
-
-    /// The smoothed round-trip time.
-    pub(super) fn rtt(&self) -> Duration {
-        Duration::from_micros(self.rtt_us.into())
-    }
-
-    /// The time since the last acknowledgement, in whole ticks.
-    pub(super) fn last_ack_received(&self) -> Duration {
-        Duration::from_millis(self.last_ack_recv_ms.into())
-    }
-
-    /// Whether the peer's window is closed and there is something to send.
-    pub(super) fn window_closed(&self) -> bool {
-        self.snd_wnd == 0 && self.unacked == 0 && self.notsent_bytes > 0
-    }
-
-    /// Whether it has just closed: no window probe has been sent yet.
-    pub(super) fn just_closed(&self) -> bool {
-        self.window_closed() && self.probes == 0 && self.backoff == 0
+        let mut buffer = [0; LENGTH];
+        let bytes = read(socket, &mut buffer)?;
+        let byte = |offset: usize| bytes.get(offset).copied().ok_or_else(too_little);
+        let number = |offset: usize| match bytes.get(offset..offset + 4) {
+            Some(&[a, b, c, d]) => Ok(u32::from_ne_bytes([a, b, c, d])),
+            _ => Err(too_little()),
+        };
+        let nothing_out = number(offset::UNACKED)? == 0 && number(offset::NOTSENT_BYTES)? > 0;
+        let window_closed = nothing_out && number(offset::SND_WND)? == 0;
+        let probed = byte(offset::PROBES)? > 0 || byte(offset::BACKOFF)? > 0;
+        Ok(TcpInfo {
+            rto: Duration::from_micros(number(offset::RTO)?.into()),
+            last_ack_received: Duration::from_millis(number(offset::LAST_ACK_RECV)?.into()),
+            window_closed,
+            just_closed: window_closed && !probed,
+        })
     }
 }
 
-#[cfg(test)]
-mod tests {
-    #[test]
-    fn it_is_as_long_as_the_kernels_of_5_10() {
-        assert_eq!(size_of::<super::TcpInfo>(), 232);
-    }
+/// What the kernel tells, as much as it has. No crate wraps this: `nix` panics
+/// where a kernel has less.
+fn read<'a>(socket: &TcpStream, buffer: &'a mut [u8; LENGTH]) -> io::Result<&'a [u8]> {
+    let mut length = LENGTH as libc::socklen_t;
+    // SAFETY: both pointers are to memory that is borrowed for the call, and the
+    // kernel writes no more than `length` bytes to the first.
+    let done = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            buffer.as_mut_ptr().cast(),
+            &mut length,
+        )
+    };
+    Errno::result(done)?;
+    Ok(&buffer[..LENGTH.min(length as usize)])
+}
+
+fn too_little() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::Unsupported,
+        "this kernel's TCP_INFO is shorter than that of Linux 5.4",
+    )
 }

@@ -135,8 +135,8 @@ const PUBLISHED: &[Published] = &[
         description: "SSH sessions: a dead peer noticed in three minutes",
         settings: Settings::literal(60, 30, 4),
         why: "The advice for ServerAliveInterval and ServerAliveCountMax, 30 to 60 s and 3 to 5, \
-              as kernel settings. It survives every path listed here, and forgives an outage of \
-              90 s.",
+              as kernel settings. It survives every known path that counts segments, and forgives \
+              an outage of 90 s.",
         source: "ssh_config(5): ServerAliveInterval, ServerAliveCountMax, TCPKeepAlive",
     },
 ];

@@ -8,7 +8,8 @@
 use serde::Serialize;
 
 use super::settings::Settings;
-use super::wheel::{self, Hz};
+use super::time_to_drop::idle;
+use super::wheel::Hz;
 
 /// Whether an idle connection survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -36,9 +37,8 @@ pub struct Check {
 /// loses `lost` probes in a row, each timer as late as it can be. The kernel
 /// drops a connection that loses `probes`.
 pub fn silence_ms(settings: Settings, lost: u8, hz: Option<Hz>) -> u64 {
-    let late = |seconds: u32| wheel::fires(u64::from(seconds) * 1000, hz).latest_ms;
-    let refresh_ms = late(settings.time()).max(late(settings.intvl()));
-    refresh_ms + u64::from(lost) * late(settings.intvl())
+    let first_probe_ms = idle::first_expiry(settings, hz).latest_ms;
+    first_probe_ms + u64::from(lost) * idle::intvl(settings, hz).latest_ms
 }
 
 /// The longest silence, in milliseconds, of a healthy idle connection that

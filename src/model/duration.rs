@@ -8,16 +8,19 @@ use thiserror::Error;
 #[derive(Debug, Clone, PartialEq, Error)]
 pub enum DurationError {
     /// Not a number with a unit.
-    #[error("not a duration: {0}; write 75, 75s, 2m or 2h11m15s")]
-    Syntax(humantime::DurationError),
+    #[error("not a duration: write 75, 75s, 2m or 2h11m15s")]
+    Syntax,
+    /// The same where a bare number is none.
+    #[error("not a duration: write 2500ms, 30s or 2m")]
+    SyntaxWithUnit,
     /// `M`, which would be months.
     #[error("M would be months; write m or min for minutes")]
     Months,
-    /// The value is kept in whole seconds.
-    #[error("the kernel keeps this in whole seconds")]
+    /// The value counts in whole seconds.
+    #[error("only whole seconds count here")]
     Fraction,
     /// A bare number where seconds and milliseconds are easily confused.
-    #[error("needs a unit, because TCP_USER_TIMEOUT counts milliseconds; write 2500ms or 30s")]
+    #[error("needs a unit: write 2500ms or 30s")]
     NoUnit,
     /// More than fits.
     #[error("too long")]
@@ -37,7 +40,7 @@ pub fn parse_seconds(text: &str) -> Result<i64, DurationError> {
     if text.contains('M') {
         return Err(DurationError::Months);
     }
-    let duration = humantime::parse_duration(text).map_err(DurationError::Syntax)?;
+    let duration = humantime::parse_duration(text).map_err(|_| DurationError::Syntax)?;
     if duration.subsec_nanos() != 0 {
         return Err(DurationError::Fraction);
     }
@@ -55,7 +58,10 @@ pub fn parse_with_unit(text: &str) -> Result<Duration, DurationError> {
     if !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit()) {
         return Err(DurationError::NoUnit);
     }
-    humantime::parse_duration(text).map_err(DurationError::Syntax)
+    if text.contains('M') {
+        return Err(DurationError::Months);
+    }
+    humantime::parse_duration(text).map_err(|_| DurationError::SyntaxWithUnit)
 }
 
 /// Whole seconds for people: `2h 11min 15s`.
@@ -135,6 +141,8 @@ mod tests {
     fn a_user_timeout_has_a_unit() {
         assert_eq!(parse_with_unit("2500ms"), Ok(Duration::from_millis(2500)));
         assert_eq!(parse_with_unit("2500"), Err(DurationError::NoUnit));
+        assert_eq!(parse_with_unit("1M"), Err(DurationError::Months));
+        assert_eq!(parse_with_unit("-5ms"), Err(DurationError::SyntaxWithUnit));
     }
 
     #[test]

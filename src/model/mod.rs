@@ -13,6 +13,7 @@ pub mod path;
 pub mod plan;
 pub mod profile;
 pub mod settings;
+pub mod similar;
 pub mod span;
 pub mod time_to_drop;
 pub mod wheel;

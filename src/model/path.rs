@@ -9,6 +9,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::settings::Settings;
+use super::similar::similar;
 use Counts::{Bytes, Segments};
 use OnExpiry::{Closes, Forgets, NotPublished, Resets};
 
@@ -78,8 +79,15 @@ pub fn find(name: &str) -> Option<&'static Path> {
 
 /// A name that no known path has.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
-#[error("there is no known path {0:?}; `keepalivectl paths` lists them")]
+#[error("there is no known path of that name{}", perhaps(.0))]
 pub struct UnknownPath(pub String);
+
+fn perhaps(name: &str) -> String {
+    match similar(name, PATHS.iter().map(|path| path.name)) {
+        none if none.is_empty() => "; `keepalivectl paths` lists them".to_owned(),
+        names => format!("; did you mean {}?", names.join(" or ")),
+    }
+}
 
 /// The known path of that name.
 ///

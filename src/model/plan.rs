@@ -86,7 +86,8 @@ pub enum Impossible {
     },
 }
 
-fn probes(count: u8) -> String {
+/// `1 probe`, `2 probes`.
+pub fn probes(count: u8) -> String {
     match count {
         1 => "1 probe".to_owned(),
         n => format!("{n} probes"),

@@ -63,19 +63,25 @@ impl Span {
         s: S,
     ) -> Result<S::Ok, S::Error> {
         let mut map = s.serialize_map(Some(2))?;
-        map.serialize_entry(earliest, &Seconds(self.earliest_ms))?;
-        map.serialize_entry(latest, &Seconds(self.latest_ms))?;
+        map.serialize_entry(earliest, &Seconds::from(self.earliest_ms))?;
+        map.serialize_entry(latest, &Seconds::from(self.latest_ms))?;
         map.end()
     }
 }
 
 /// Milliseconds that serialize as seconds, with a fraction if there is one.
-struct Seconds(u64);
+struct Seconds(i64);
+
+impl From<u64> for Seconds {
+    fn from(ms: u64) -> Seconds {
+        Seconds(i64::try_from(ms).unwrap_or(i64::MAX))
+    }
+}
 
 impl Serialize for Seconds {
     fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         match self.0 % 1000 {
-            0 => s.serialize_u64(self.0 / 1000),
+            0 => s.serialize_i64(self.0 / 1000),
             _ => s.serialize_f64(self.0 as f64 / 1000.0),
         }
     }
@@ -83,7 +89,17 @@ impl Serialize for Seconds {
 
 /// Serializes milliseconds as seconds, with a fraction if there is one.
 pub(crate) fn as_seconds<S: Serializer>(ms: &u64, s: S) -> Result<S::Ok, S::Error> {
-    Seconds(*ms).serialize(s)
+    Seconds::from(*ms).serialize(s)
+}
+
+/// The same for a time that may not be known.
+pub(crate) fn as_seconds_if_any<S: Serializer>(ms: &Option<u64>, s: S) -> Result<S::Ok, S::Error> {
+    ms.map(Seconds::from).serialize(s)
+}
+
+/// The same for a difference.
+pub(crate) fn as_difference<S: Serializer>(ms: &Option<i64>, s: S) -> Result<S::Ok, S::Error> {
+    ms.map(Seconds).serialize(s)
 }
 
 #[cfg(test)]

@@ -46,12 +46,20 @@ impl Hz {
     }
 
     /// The ticks that so many microseconds are rounded up to
-    /// (`usecs_to_jiffies`), in milliseconds.
-    pub(crate) fn ticks_for_us(self, us: u64) -> Span {
-        let hz = u64::from(self.get());
-        let ticks = us.saturating_mul(hz).div_ceil(1_000_000);
+    /// (`usecs_to_jiffies`).
+    pub(crate) fn ticks_for_us(self, us: u64) -> u64 {
+        us.saturating_mul(self.get().into()).div_ceil(1_000_000)
+    }
+
+    /// Microseconds of so many ticks (`jiffies_to_usecs`).
+    pub(crate) fn us(self, ticks: u64) -> u64 {
+        ticks.saturating_mul(1_000_000) / u64::from(self.get())
+    }
+
+    /// So many ticks in milliseconds, rounded down and up.
+    pub(crate) fn span(self, ticks: u64) -> Span {
         Span {
-            earliest_ms: ticks.saturating_mul(1000) / hz,
+            earliest_ms: ticks.saturating_mul(1000) / u64::from(self.get()),
             latest_ms: self.ms(ticks),
         }
     }
@@ -124,19 +132,23 @@ pub fn lateness_ms(delay_ms: u64, hz: Option<Hz>) -> u64 {
 /// 12 days with HZ=1000, 15 with HZ=100, and beyond any legal delay with 250.
 pub fn fires(delay_ms: u64, hz: Option<Hz>) -> Span {
     let Some(hz) = hz else {
+        // Whole seconds are whole ticks at every common rate.
+        let whole = delay_ms.is_multiple_of(1000);
+        let rounding_ms = if whole { 0 } else { Hz::LONGEST_TICK_MS };
+        let rounded_ms = delay_ms.saturating_add(rounding_ms);
         return Span {
             earliest_ms: delay_ms.min(SHORTEST_WHEEL_MS),
-            latest_ms: delay_ms.saturating_add(lateness_ms(delay_ms, None)),
+            latest_ms: rounded_ms.saturating_add(lateness_ms(rounded_ms, None)),
         };
     };
     let top = 1 << ((hz.levels() - 1) * 3);
-    let runs_ms = match hz.ticks(delay_ms) >= 63 * top {
-        true => 62 * top * 1000 / u64::from(hz.get()),
-        false => delay_ms,
+    let (runs_ms, rounded_ms) = match hz.ticks(delay_ms) {
+        ticks if ticks >= 63 * top => (62 * top * 1000 / u64::from(hz.get()), hz.ms(62 * top)),
+        ticks => (delay_ms, hz.ms(ticks)),
     };
     Span {
         earliest_ms: runs_ms,
-        latest_ms: runs_ms.saturating_add(lateness_ms(runs_ms, Some(hz))),
+        latest_ms: rounded_ms.saturating_add(lateness_ms(rounded_ms, Some(hz))),
     }
 }
 

@@ -1,20 +1,21 @@
 //! `check`: do idle connections survive the path?
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::{Result, over, require_machine, warnings};
+use super::{Result, require_machine, settings, warnings};
 use crate::kernel::netns::NetNs;
-use crate::kernel::{conntrack, keepalive, tick};
+use crate::kernel::{conntrack, tick};
 use crate::model::check::{Check, Verdict, check as verdict_on, silence_ms};
 use crate::model::path::{PATHS, Path};
-use crate::model::span::as_seconds;
+use crate::model::span::{as_difference, as_seconds};
 use crate::model::{Hz, Partial, Settings};
 use crate::root::Root;
 
 /// The verdict on one path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PathCheck {
-    /// The path's name; none for an idle timeout that was given.
+    /// The path's name; none for an idle timeout that was given and for this
+    /// machine's conntrack.
     pub path: Option<&'static str>,
     /// What it is.
     pub title: &'static str,
@@ -25,15 +26,8 @@ pub struct PathCheck {
     /// The verdict.
     pub verdict: Verdict,
     /// The margin with one probe lost; none if keepalive does not refresh it.
-    #[serde(rename = "margin_s", serialize_with = "signed_seconds")]
+    #[serde(rename = "margin_s", serialize_with = "as_difference")]
     pub margin_ms: Option<i64>,
-}
-
-fn signed_seconds<S: Serializer>(ms: &Option<i64>, s: S) -> std::result::Result<S::Ok, S::Error> {
-    match ms {
-        Some(ms) => s.serialize_f64(*ms as f64 / 1000.0),
-        None => s.serialize_none(),
-    }
 }
 
 /// The verdict on all that was asked for.
@@ -53,10 +47,10 @@ pub struct CheckReport {
     #[serde(rename = "silence_one_lost_s", serialize_with = "as_seconds")]
     pub silence_one_lost_ms: u64,
     /// The worst verdict on what was asked for and this machine's own conntrack;
-    /// none if nothing was asked for and no conntrack is loaded.
+    /// none if nothing was asked for.
     pub verdict: Option<Verdict>,
-    /// The smallest margin of these.
-    #[serde(rename = "margin_s", serialize_with = "signed_seconds")]
+    /// The smallest margin of these; none if keepalive does not refresh one.
+    #[serde(rename = "margin_s", serialize_with = "as_difference")]
     pub margin_ms: Option<i64>,
     /// Whether the paths are all known ones, because none was asked for.
     pub all_known: bool,
@@ -81,45 +75,42 @@ pub fn check(
     idle_timeout_s: Option<u32>,
 ) -> Result<CheckReport> {
     require_machine(root, "check")?;
-    partial.check()?;
-    let settings = over(partial, netns.enter(keepalive::read)??)?;
+    let settings = settings(netns, partial)?;
     let hz = tick::rate();
-    let mut asked: Vec<PathCheck> = paths.iter().map(|p| on_path(settings, p, hz)).collect();
-    asked.extend(
-        idle_timeout_s.map(|s| on_timeout(settings, None, "the idle timeout given", s, hz)),
-    );
+    let all_known = paths.is_empty() && idle_timeout_s.is_none();
+    let paths = if all_known {
+        PATHS.iter().collect()
+    } else {
+        paths.to_vec()
+    };
+    let mut checks: Vec<PathCheck> = paths.iter().map(|p| on_path(settings, p, hz)).collect();
+    let given = idle_timeout_s.map(|s| on_timeout(settings, "the idle timeout given", s, hz));
     let conntrack = netns.enter(conntrack::established_timeout_s)??;
-    let title = "conntrack on this machine";
-    let own = conntrack.map(|s| on_timeout(settings, Some("local-conntrack"), title, s, hz));
-    let all_known = asked.is_empty();
-    asked.extend(own);
-    let verdict = asked.iter().map(|path| path.verdict).max();
-    let margin_ms = asked.iter().filter_map(|path| path.margin_ms).min();
-    if all_known {
-        asked.extend(PATHS.iter().map(|p| on_path(settings, p, hz)));
-    }
+    let own = conntrack.map(|s| on_timeout(settings, "conntrack on this machine", s, hz));
+    checks.extend(given.into_iter().chain(own));
+    let worst = checks.iter().map(|path| path.verdict).max();
+    let margins: Option<Vec<i64>> = checks.iter().map(|path| path.margin_ms).collect();
     Ok(CheckReport {
         settings,
         from_kernel: partial.complete().is_none(),
         hz,
         silence_ms: silence_ms(settings, 0, hz),
         silence_one_lost_ms: silence_ms(settings, 1, hz),
-        verdict,
-        margin_ms,
+        verdict: worst.filter(|_| !all_known),
+        margin_ms: margins
+            .filter(|_| !all_known)
+            .and_then(|all| all.into_iter().min()),
         all_known,
-        paths: asked,
+        paths: checks,
         warnings: warnings(settings),
     })
 }
 
 fn on_path(settings: Settings, path: &Path, hz: Option<Hz>) -> PathCheck {
-    let counted = on_timeout(
-        settings,
-        Some(path.name),
-        path.title,
-        path.idle_timeout_s,
-        hz,
-    );
+    let counted = PathCheck {
+        path: Some(path.name),
+        ..on_timeout(settings, path.title, path.idle_timeout_s, hz)
+    };
     match path.refreshed_by_keepalive() {
         true => counted,
         false => PathCheck {
@@ -133,14 +124,13 @@ fn on_path(settings: Settings, path: &Path, hz: Option<Hz>) -> PathCheck {
 
 fn on_timeout(
     settings: Settings,
-    path: Option<&'static str>,
     title: &'static str,
     idle_timeout_s: u32,
     hz: Option<Hz>,
 ) -> PathCheck {
     let Check { verdict, margin_ms } = verdict_on(settings, idle_timeout_s, hz);
     PathCheck {
-        path,
+        path: None,
         title,
         idle_timeout_s,
         refreshed_by_keepalive: true,

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::time_to_drop::{Question, conditions};
+use super::time_to_drop::{Question, conditions, millis};
 use super::{Result, require_machine};
 use crate::kernel::lab::Lab;
 use crate::kernel::netns::NetNs;
 use crate::kernel::release::release;
-use crate::model::span::as_seconds;
-use crate::model::time_to_drop::{Conditions, DecidedBy, TimeToDrop};
+use crate::model::span::as_seconds_if_any;
+use crate::model::time_to_drop::{Conditions, TimeToDrop, zero_window};
 use crate::model::{Hz, Settings, Span, State, TcpLimits, UserTimeout};
 use crate::root::Root;
 
@@ -37,26 +37,18 @@ pub struct MeasureReport {
     pub limits: TcpLimits,
     /// The kernel's tick rate.
     pub hz: Option<Hz>,
-    /// The connection's own round-trip time.
-    pub rtt_us: u128,
+    /// The connection's own retransmission timeout before any backoff.
+    pub rto_ms: u64,
     /// When the drop should come.
     #[serde(flatten, serialize_with = "Span::as_drop")]
     pub predicted: Span,
     /// When it came; none if the connection outlived the prediction.
-    #[serde(rename = "measured_s", serialize_with = "seconds_if_any")]
+    #[serde(rename = "measured_s", serialize_with = "as_seconds_if_any")]
     pub measured_ms: Option<u64>,
-    /// Whether it came within the prediction, 50 ms of scheduling included.
+    /// Milliseconds after the prediction that are granted for scheduling.
+    pub scheduling_ms: u64,
+    /// Whether it came within the prediction, and those.
     pub within: bool,
-}
-
-fn seconds_if_any<S: serde::Serializer>(
-    ms: &Option<u64>,
-    s: S,
-) -> std::result::Result<S::Ok, S::Error> {
-    match ms {
-        Some(ms) => as_seconds(ms, s),
-        None => s.serialize_none(),
-    }
 }
 
 /// How long the silence has lasted, of how long it should.
@@ -90,7 +82,7 @@ pub fn measure(
     lab.put_in_force(settings, conditions.limits)?;
     let silence = lab.silence(state, conditions.user_timeout, alive_for)?;
     let conditions = Conditions {
-        rtt: Some(silence.rtt()),
+        rto: Some(silence.rto()),
         ..conditions
     };
     let predicted = predict(settings, &conditions, state, alive_for);
@@ -103,7 +95,7 @@ pub fn measure(
             predicted,
         });
         let lasted = silence.wait(STEP)?;
-        measured_ms = lasted.map(|time| u64::try_from(time.as_millis()).unwrap_or(u64::MAX));
+        measured_ms = lasted.map(millis);
     }
     let with_scheduling = Span {
         latest_ms: predicted.latest_ms + SCHEDULING_MS,
@@ -116,27 +108,17 @@ pub fn measure(
         user_timeout_ms: conditions.user_timeout,
         limits: conditions.limits,
         hz: conditions.hz,
-        rtt_us: silence.rtt().as_micros(),
+        rto_ms: millis(silence.rto()),
         predicted,
         measured_ms,
+        scheduling_ms: SCHEDULING_MS,
         within: measured_ms.is_some_and(|ms| with_scheduling.contains(ms)),
     })
 }
 
-/// While a window stays closed, the peer's answers do not set back the doubling
-/// of the timer, nor the user timeout's clock.
 fn predict(settings: Settings, conditions: &Conditions, state: State, alive_for: Duration) -> Span {
-    let all = TimeToDrop::new(settings, conditions);
-    let end = all.zero_window;
-    if state != State::ZeroWindow || alive_for.is_zero() {
-        return all.drop(state);
+    if state == State::ZeroWindow && !alive_for.is_zero() {
+        return zero_window::long_closed(conditions, millis(alive_for));
     }
-    let alive_ms = u64::try_from(alive_for.as_millis()).unwrap_or(u64::MAX);
-    Span {
-        earliest_ms: match end.decided_by {
-            DecidedBy::UserTimeout => end.drop.earliest_ms.saturating_sub(alive_ms),
-            _ => end.drop.earliest_ms,
-        },
-        latest_ms: end.latest_if_long_closed_ms,
-    }
+    TimeToDrop::new(settings, conditions).drop(state)
 }

@@ -24,6 +24,7 @@ use serde::Serialize;
 use thiserror::Error;
 
 use crate::kernel;
+use crate::kernel::netns::NetNs;
 use crate::model::path::Path;
 use crate::model::plan::Impossible;
 use crate::model::time_to_drop::{Idle, LimitsError, UserTimeoutError, idle};
@@ -51,6 +52,15 @@ pub enum Error {
     /// A limit of retransmission that no kernel takes.
     #[error(transparent)]
     Limits(#[from] LimitsError),
+    /// A timeline that nobody would read.
+    #[error(
+        "the timeline has {segments} segments, and 100000 is the most; leave --timeline out, or ask \
+         for one --state"
+    )]
+    TooManyEvents {
+        /// Segments of the state with the most.
+        segments: u64,
+    },
     /// No settings do what was wished for.
     #[error(transparent)]
     Impossible(#[from] Impossible),
@@ -154,6 +164,16 @@ impl Error {
             _ => false,
         }
     }
+
+    /// Whether what was asked for can never be, on any machine.
+    pub fn is_wrong_input(&self) -> bool {
+        match self {
+            Error::Settings(_) | Error::UserTimeout(_) | Error::Limits(_) => true,
+            Error::NotTheMachine { .. } | Error::TooManyEvents { .. } => true,
+            Error::Impossible(e) => matches!(e, Impossible::NoWish | Impossible::TooManyLost),
+            _ => false,
+        }
+    }
 }
 
 fn did_you_mean(similar: &[ProfileName]) -> String {
@@ -167,6 +187,16 @@ fn did_you_mean(similar: &[ProfileName]) -> String {
 /// The named values over what is in force.
 fn over(partial: Partial, in_force: Values) -> Result<Settings> {
     Settings::try_from(partial.over(in_force)).map_err(|why| Error::InForce { in_force, why })
+}
+
+/// The settings that are asked about; the kernel is asked only for what is not
+/// given.
+fn settings(netns: &NetNs, partial: Partial) -> Result<Settings> {
+    partial.check()?;
+    match partial.complete() {
+        Some(values) => Ok(Settings::try_from(values)?),
+        None => over(partial, netns.enter(kernel::keepalive::read)??),
+    }
 }
 
 /// Values that are to be put in force again, unless they harm.

@@ -3,14 +3,16 @@
 
 use serde::Serialize;
 
-use super::{Error, Result};
+use super::{Error, Result, require_machine};
+use crate::kernel::{tcp, tick};
 use crate::model::check::silence_ms;
 use crate::model::cost::{Cost, cost};
 use crate::model::path::Path;
-use crate::model::plan::{Wish, plan as settings_for};
+use crate::model::plan::{Wish, meets, plan as settings_for, probes};
 use crate::model::span::as_seconds;
-use crate::model::time_to_drop::{Idle, idle};
+use crate::model::time_to_drop::{Conditions, Idle, InFlight, idle, in_flight};
 use crate::model::{Profile, ProfileName, Settings};
+use crate::root::Root;
 
 /// What the connections must go through and do.
 #[derive(Debug, Clone, Default)]
@@ -25,6 +27,15 @@ pub struct Purpose {
     pub lost_probes: u8,
 }
 
+/// A built-in profile that does what was wished for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ReadyMade {
+    /// Its name.
+    pub profile: &'static str,
+    /// Its settings.
+    pub settings: Settings,
+}
+
 /// The settings, and what they are worth on every kernel.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PlanReport {
@@ -33,15 +44,24 @@ pub struct PlanReport {
     pub wish: Wish,
     /// The paths that were named.
     pub paths: Vec<&'static str>,
+    /// Which of them is the tightest, if it is one of them.
+    pub tightest: Option<&'static str>,
     /// The settings.
     pub settings: Settings,
     /// The command that puts them in force.
     pub command: String,
+    /// The command that keeps the answer as a profile, with NAME for its name.
+    pub profile_command: String,
     /// The longest silence with as many probes lost as may be.
     #[serde(rename = "silence_s", serialize_with = "as_seconds")]
     pub silence_ms: u64,
     /// The end of an idle connection whose peer is dead.
     pub idle: Idle,
+    /// The end of one with data in flight, on this kernel: no keepalive setting
+    /// hastens it.
+    pub in_flight: InFlight,
+    /// The built-in profiles of the paths that do it too.
+    pub ready_made: Vec<ReadyMade>,
     /// What it costs while the connections are healthy.
     pub cost: Cost,
 }
@@ -51,12 +71,23 @@ pub struct PlanReport {
 /// # Errors
 /// [`Error::CountsBytes`] for a path that keepalive does not refresh, or
 /// [`Error::Impossible`] with the settings that come nearest.
-pub fn plan(purpose: &Purpose, connections: u64) -> Result<PlanReport> {
+pub fn plan(root: &Root, purpose: &Purpose, connections: u64) -> Result<PlanReport> {
+    require_machine(root, "plan")?;
     let wish = purpose.wish()?;
     let settings = settings_for(&wish)?;
+    let ready_made = |path: &&'static Path| {
+        let settings = path.settings().filter(|s| meets(&wish, *s))?;
+        let profile = path.name;
+        Some(ReadyMade { profile, settings })
+    };
+    let mut paths = purpose.paths.iter();
     Ok(PlanReport {
         wish,
+        tightest: paths
+            .find(|path| Some(path.idle_timeout_s) == wish.idle_timeout_s)
+            .map(|path| path.name),
         paths: purpose.paths.iter().map(|path| path.name).collect(),
+        ready_made: purpose.paths.iter().filter_map(ready_made).collect(),
         settings,
         command: format!(
             "keepalivectl apply --time {} --intvl {} --probes {}",
@@ -64,8 +95,16 @@ pub fn plan(purpose: &Purpose, connections: u64) -> Result<PlanReport> {
             settings.intvl(),
             settings.probes()
         ),
+        profile_command: purpose.profile_command(),
         silence_ms: silence_ms(settings, wish.lost_probes, None),
         idle: idle(settings, None, None),
+        in_flight: in_flight(&Conditions {
+            user_timeout: None,
+            rtt: None,
+            rto: None,
+            limits: tcp::limits()?,
+            hz: tick::rate(),
+        }),
         cost: cost(settings, connections),
     })
 }
@@ -86,6 +125,21 @@ impl Purpose {
             description: description.unwrap_or_else(|| self.to_string()),
             settings: settings_for(&self.wish()?)?,
         })
+    }
+
+    fn profile_command(&self) -> String {
+        let flag = |name, seconds: Option<u32>| seconds.map(|s| format!(" --{name} {s}"));
+        let paths = self
+            .paths
+            .iter()
+            .map(|path| format!(" --path {}", path.name));
+        let lost = format!(" --lost-probes {}", self.lost_probes);
+        let words: String = paths
+            .chain(flag("idle-timeout", self.idle_timeout_s))
+            .chain(flag("detect-within", self.detect_within_s))
+            .chain(Some(lost).filter(|_| self.lost_probes != 1))
+            .collect();
+        format!("keepalivectl profile create NAME{words}")
     }
 
     fn wish(&self) -> Result<Wish> {
@@ -110,10 +164,7 @@ impl std::fmt::Display for Purpose {
         let paths = self.paths.iter().map(|path| path.name.to_owned());
         let timeout = self.idle_timeout_s.map(|s| format!("idle timeout {s} s"));
         let detect = self.detect_within_s.map(|s| format!("drop within {s} s"));
-        let lost = match self.lost_probes {
-            1 => "1 lost probe".to_owned(),
-            n => format!("{n} lost probes"),
-        };
+        let lost = format!("{} lost", probes(self.lost_probes));
         let parts: Vec<String> = paths.chain(timeout).chain(detect).chain([lost]).collect();
         write!(f, "planned for: {}", parts.join(", "))
     }

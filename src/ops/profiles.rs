@@ -11,6 +11,7 @@ use crate::boot::{self, lock};
 use crate::kernel::{signals, tick};
 use crate::model::builtin::{self, Builtin};
 use crate::model::check::survives_idle_ms;
+use crate::model::similar::similar;
 use crate::model::span::as_seconds;
 use crate::model::time_to_drop::{Idle, idle};
 use crate::model::{Profile, ProfileName, Settings};
@@ -67,7 +68,7 @@ pub fn find(root: &Root, name: &ProfileName) -> Result<Found> {
             builtin: Some(builtin),
         }),
         None => Err(Error::NoSuchProfile {
-            similar: similar(root, name),
+            similar: alike(root, name),
             name: name.clone(),
         }),
     }
@@ -82,22 +83,14 @@ fn names(root: &Root) -> Result<Vec<ProfileName>> {
     Ok(names)
 }
 
-/// Names that start or end alike, five at most.
-fn similar(root: &Root, wanted: &ProfileName) -> Vec<ProfileName> {
-    let words = |name: &ProfileName| -> Vec<String> {
-        let parts = name.as_str().split(['-', '_', '.']);
-        parts.map(str::to_owned).collect()
-    };
-    let wanted = words(wanted);
-    let alike = |name: &ProfileName| {
-        words(name).iter().any(|w| {
-            wanted
-                .iter()
-                .any(|x| w.starts_with(x.as_str()) || x.starts_with(w.as_str()))
-        })
-    };
+/// Names that were perhaps meant.
+fn alike(root: &Root, wanted: &ProfileName) -> Vec<ProfileName> {
     let all = names(root).unwrap_or_default();
-    all.into_iter().filter(alike).take(5).collect()
+    let found = similar(wanted.as_str(), all.iter().map(ProfileName::as_str));
+    all.iter()
+        .filter(|name| found.contains(&name.as_str()))
+        .cloned()
+        .collect()
 }
 
 /// One line of `profile list`.

@@ -69,6 +69,7 @@ pub fn show(root: &Root, netns: &NetNs) -> Result<ShowReport> {
     let conditions = here.map(|(_, limits)| Conditions {
         user_timeout: None,
         rtt: None,
+        rto: None,
         limits,
         hz: tick::rate(),
     });

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 
-use super::{Result, over, require_machine, warnings};
+use super::{Error, Result, require_machine, settings, warnings};
 use crate::kernel::netns::NetNs;
-use crate::kernel::{keepalive, tcp, tick};
+use crate::kernel::{tcp, tick};
 use crate::model::cost::{Cost, cost};
+use crate::model::time_to_drop::limits::rto_max_ms;
 use crate::model::time_to_drop::{
     Conditions, Event, Idle, InFlight, TimeToDrop, ZeroWindow, timeline,
 };
@@ -23,6 +24,8 @@ pub struct Question {
     pub user_timeout: Option<Duration>,
     /// The round-trip time; none for a peer next door.
     pub rtt: Option<Duration>,
+    /// The socket's own retransmission timeout.
+    pub rto: Option<Duration>,
     /// `tcp_retries2`.
     pub retries2: Option<u8>,
     /// `tcp_rto_max_ms`.
@@ -52,8 +55,7 @@ pub struct TimeToDropReport {
     /// The user timeout.
     pub user_timeout_ms: Option<UserTimeout>,
     /// The round-trip time; none for a peer next door.
-    #[serde(rename = "rtt_s", serialize_with = "seconds_if_any")]
-    pub rtt: Option<Duration>,
+    pub rtt_us: Option<u64>,
     /// The limits of retransmission.
     #[serde(flatten)]
     pub limits: TcpLimits,
@@ -75,16 +77,6 @@ pub struct TimeToDropReport {
     pub warnings: Vec<String>,
 }
 
-fn seconds_if_any<S: Serializer>(
-    time: &Option<Duration>,
-    s: S,
-) -> std::result::Result<S::Ok, S::Error> {
-    match time {
-        Some(time) => s.serialize_f64(time.as_secs_f64()),
-        None => s.serialize_none(),
-    }
-}
-
 /// Computes the time to drop in one state, or in all three.
 ///
 /// # Errors
@@ -101,12 +93,28 @@ pub fn time_to_drop(
     let (settings, conditions) = conditions(netns, question)?;
     let all = TimeToDrop::new(settings, &conditions);
     let asked = |s: State| state.is_none_or(|only| only == s);
+    if with_timeline {
+        let longest = State::ALL
+            .into_iter()
+            .filter(|s| asked(*s))
+            .map(|s| all.segments(s))
+            .max();
+        not_too_many(longest.unwrap_or_default())?;
+    }
+    let mut warnings = warnings(settings);
+    if asked(State::InFlight) && netns.enter(tcp::thin_linear_timeouts)?? {
+        warnings.push(
+            "tcp_thin_linear_timeouts is on: with fewer than four segments in flight, the first six \
+             timeouts may not double, and the times in flight do not hold"
+                .to_owned(),
+        );
+    }
     let events = |s: State| with_timeline.then(|| timeline(settings, &conditions, s));
     Ok(TimeToDropReport {
         settings,
         from_kernel: question.settings.complete().is_none(),
         user_timeout_ms: conditions.user_timeout,
-        rtt: conditions.rtt,
+        rtt_us: conditions.rtt.map(micros),
         limits: conditions.limits,
         hz: conditions.hz,
         idle: asked(State::Idle).then(|| End::new(all.idle, events(State::Idle))),
@@ -114,8 +122,17 @@ pub fn time_to_drop(
         zero_window: asked(State::ZeroWindow)
             .then(|| End::new(all.zero_window, events(State::ZeroWindow))),
         cost: cost(settings, connections),
-        warnings: warnings(settings),
+        warnings,
     })
+}
+
+/// A timeline is made and printed as a whole.
+fn not_too_many(segments: u64) -> Result<()> {
+    const MOST: u64 = 100_000;
+    match segments {
+        0..=MOST => Ok(()),
+        _ => Err(Error::TooManyEvents { segments }),
+    }
 }
 
 impl<T> End<T> {
@@ -124,29 +141,31 @@ impl<T> End<T> {
     }
 }
 
-/// The settings and conditions of a question; the kernel is asked only for what
-/// is not given.
+pub(super) fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
+pub(super) fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The settings and conditions of a question; what is not given is what the
+/// kernel has.
 pub(super) fn conditions(netns: &NetNs, question: &Question) -> Result<(Settings, Conditions)> {
-    question.settings.check()?;
     let user_timeout = question
         .user_timeout
         .map(UserTimeout::try_from)
         .transpose()?;
-    let settings = match question.settings.complete() {
-        Some(values) => Settings::try_from(values)?,
-        None => over(question.settings, netns.enter(keepalive::read)??)?,
-    };
+    let settings = settings(netns, question.settings)?;
     let in_force = netns.enter(tcp::limits)??;
-    let rto_max_ms = match question.rto_max {
-        Some(d) => u32::try_from(d.as_millis()).unwrap_or(u32::MAX),
-        None => in_force.rto_max_ms(),
-    };
+    let rto_max_ms = question.rto_max.map(rto_max_ms).transpose()?;
     let conditions = Conditions {
         user_timeout,
         rtt: question.rtt,
+        rto: question.rto,
         limits: TcpLimits::new(
             question.retries2.unwrap_or(in_force.retries2()),
-            rto_max_ms,
+            rto_max_ms.unwrap_or(in_force.rto_max_ms()),
             in_force.rto_min_us(),
         )?,
         hz: question.hz.or_else(tick::rate),

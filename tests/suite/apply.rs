@@ -71,7 +71,7 @@ sandboxed! {
             "--time 60 --probes 256",
             "--time 60 --intvl 2147484",
         ] {
-            run(&format!("apply {values}")).code(1);
+            run(&format!("apply {values}")).code(2);
             assert_eq!(in_force(), DEFAULT, "{values}");
         }
         assert!(!Path::new("/run/keepalivectl").exists());

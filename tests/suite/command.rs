@@ -81,6 +81,10 @@ fn help_teaches_with_examples() {
     for command in [
         "show",
         "time-to-drop",
+        "paths",
+        "check",
+        "plan",
+        "measure",
         "profile",
         "apply",
         "revert",
@@ -111,6 +115,10 @@ fn a_wrong_command_line_is_2() {
         "apply ../etc/passwd",
         "enable",
         "profile create x --time 1",
+        "profile create x",
+        "profile create x --time 1 --intvl 1 --probes 1 --lost-probes 2",
+        "plan",
+        "time-to-drop --rtt 80",
         "time-to-drop --user-timeout 2500",
         "show --netns pid:x",
         "--no-such-flag",
@@ -177,14 +185,15 @@ fn a_job_on_the_kernel_refuses_another_root() {
         "boot",
         "show --netns x",
         "enable ssh --now",
+        "time-to-drop",
+        "check",
+        "plan --path aws-nat",
+        "measure",
     ] {
         run(&format!("--root {root} {job}"))
-            .code(1)
+            .code(2)
             .complains("--root");
     }
-    run(&format!("--root {root} time-to-drop"))
-        .code(1)
-        .complains("--root");
     run("--root /no/such/folder show")
         .code(1)
         .complains("/no/such/folder");

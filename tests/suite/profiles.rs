@@ -153,7 +153,7 @@ fn an_illegal_profile_is_not_written() {
         "--time 0 --intvl 1 --probes 1",
         "--time 1 --intvl 1 --probes 0",
     ] {
-        tree.run(&format!("profile create mine {flags}")).code(1);
+        tree.run(&format!("profile create mine {flags}")).code(2);
     }
     assert_eq!(tree.files(), Vec::<String>::new());
 }

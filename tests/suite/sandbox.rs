@@ -64,6 +64,19 @@ pub fn run(test: &str, body: impl FnOnce()) {
     eprint!("{}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// Whether a process may make namespaces here; says so loudly if not.
+pub fn namespaces_allowed() -> bool {
+    let mut nothing = Command::new("/bin/true");
+    in_new_namespaces(&mut nothing);
+    match nothing.status() {
+        Ok(_) => true,
+        Err(e) => {
+            forbidden(&e);
+            false
+        }
+    }
+}
+
 /// A host that forbids user namespaces cannot run these tests, and says so.
 fn forbidden(e: &io::Error) {
     let text = format!("NOT TESTED: this host forbids user namespaces ({e})");

@@ -95,9 +95,14 @@ fn illegal_values_are_refused_with_the_reason() {
         ("--user-timeout 30d", "TCP_USER_TIMEOUT"),
         ("--rto-max 999ms", "1000 to 120000"),
         ("--rto-max 121s", "1000 to 120000"),
+        ("--rto-max 1s1us", "whole milliseconds"),
+        (
+            "--time 1 --intvl 1 --user-timeout 20d --timeline",
+            "the timeline has",
+        ),
     ] {
         run(&format!("time-to-drop {flag}"))
-            .code(1)
+            .code(2)
             .complains(reason);
     }
 }
@@ -163,6 +168,7 @@ fn the_rtt_and_the_tick_rate_count() {
     let rto = |flags: &str| json(flags)["in_flight"]["rto_s"].as_f64().unwrap();
     assert_eq!(rto("--hz 1000"), 0.201);
     assert_eq!(rto("--hz 1000 --rtt 80ms"), 0.28);
+    assert_eq!(rto("--rto 1416ms"), 1.416);
     let latest = |hz: &str| json(hz)["idle"]["drop_latest_s"].as_f64().unwrap();
     // Granules of 4.096 s and 0.512 s, and of 2.048 s and 0.256 s.
     assert_eq!(latest("--hz 1000"), 90.0 + 4.096 + 3.0 * 0.512);

@@ -1,9 +1,10 @@
 //! `measure` for people.
 
+use keepalivectl::model::State;
 use keepalivectl::model::duration::milliseconds;
-use keepalivectl::ops::measure::{MeasureReport, SCHEDULING_MS};
+use keepalivectl::ops::measure::MeasureReport;
 
-use super::{headline, lines, table};
+use super::{body, headline, lines, table};
 
 /// Whether the prediction holds, and both side by side.
 pub fn people(report: &MeasureReport) -> String {
@@ -12,30 +13,55 @@ pub fn people(report: &MeasureReport) -> String {
         (Some(ms), false) => format!("Dropped after {}, NOT as predicted.", milliseconds(ms)),
         (None, _) => "NOT dropped, long after it should have been.".to_owned(),
     };
-    let mut rows = table(&["", "EARLIEST", "LATEST"]);
-    rows.add_row([
-        "predicted".to_owned(),
-        milliseconds(report.predicted.earliest_ms),
-        milliseconds(report.predicted.latest_ms),
-    ]);
-    let measured = report.measured_ms.map_or("-".to_owned(), milliseconds);
-    rows.add_row(["measured".to_owned(), measured.clone(), measured]);
+    let mut rows = table(&["", ""]);
+    let mut add = |name: &str, what: String| {
+        rows.add_row([name.to_owned(), what]);
+    };
+    add(
+        "predicted",
+        format!(
+            "{} to {}, and up to {} ms of scheduling",
+            milliseconds(report.predicted.earliest_ms),
+            milliseconds(report.predicted.latest_ms),
+            report.scheduling_ms
+        ),
+    );
+    add(
+        "measured",
+        report.measured_ms.map_or("-".to_owned(), milliseconds),
+    );
+    add("state", report.state.word().to_owned());
+    add("with", decisive(report));
     let hz = report
         .hz
         .map_or("unknown".to_owned(), |hz| hz.get().to_string());
-    let mut text = format!("{}\n\n{}", headline(verdict), lines(&rows));
-    text.push_str(&format!(
-        "\n{} connection with {} on Linux {}, HZ={hz}; {SCHEDULING_MS} ms more are granted for \
-         scheduling.\n",
-        report.state.word(),
-        report.settings,
-        report.kernel,
-    ));
+    add("kernel", format!("Linux {}, HZ={hz}", report.kernel));
+    let mut text = format!("{}\n\n{}", headline(verdict), body(&lines(&rows)));
     if !report.within {
         text.push_str(
-            "A kernel that does otherwise is worth a report: send this with --json, and the \
-             kernel's source or vendor.\n",
+            "Late on a busy machine? Measure again. A kernel that does otherwise is worth a report: \
+             send this\nwith --json, and the kernel's source or vendor.\n",
         );
     }
     text
+}
+
+/// What decides in this state.
+fn decisive(report: &MeasureReport) -> String {
+    let limits = report.limits;
+    let values = match report.state {
+        State::Idle => report.settings.to_string(),
+        State::InFlight | State::ZeroWindow => format!(
+            "tcp_retries2 {}, timeouts up to {}",
+            limits.retries2(),
+            milliseconds(limits.rto_max_ms().into())
+        ),
+    };
+    match report.user_timeout_ms {
+        Some(timeout) => {
+            let timeout = milliseconds(timeout.milliseconds().into());
+            format!("{values}, user timeout {timeout}")
+        }
+        None => values,
+    }
 }

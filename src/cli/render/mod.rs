@@ -102,10 +102,21 @@ fn bytes(count: u64) -> String {
     format!("{value:.0} PB")
 }
 
-/// Milliseconds, to the second where that is exact enough.
-fn about(ms: u64) -> String {
+/// Below a minute a time is told in full, from there on in whole seconds.
+const IN_FULL_MS: u64 = 60_000;
+
+/// A time that something takes at the least: rounded down.
+fn at_least(ms: u64) -> String {
     match ms {
-        0..10_000 => duration::milliseconds(ms),
+        0..IN_FULL_MS => duration::milliseconds(ms),
+        _ => duration::seconds(ms / 1000),
+    }
+}
+
+/// A time that something takes at the most: rounded up.
+fn at_most(ms: u64) -> String {
+    match ms {
+        0..IN_FULL_MS => duration::milliseconds(ms),
         _ => duration::seconds(ms.div_ceil(1000)),
     }
 }
@@ -114,7 +125,7 @@ fn about(ms: u64) -> String {
 fn dropped_after(drop: Span) -> String {
     format!(
         "{}, at the latest after {}",
-        about(drop.earliest_ms),
-        about(drop.latest_ms)
+        at_least(drop.earliest_ms),
+        at_most(drop.latest_ms)
     )
 }

@@ -7,7 +7,7 @@ use keepalivectl::model::path::OnExpiry;
 use keepalivectl::ops::check::{CheckReport, PathCheck};
 use keepalivectl::ops::paths::PathEntry;
 
-use super::{about, headline, lines, table, terminal_width, warnings};
+use super::{at_most, headline, lines, table, terminal_width, warnings};
 
 /// All known paths, one line each.
 pub fn list(paths: &[PathEntry]) -> String {
@@ -16,7 +16,7 @@ pub fn list(paths: &[PathEntry]) -> String {
         "NAME",
         "IDLE TIMEOUT",
         "ON EXPIRY",
-        "KEEPALIVE",
+        "REFRESHED",
         "CAN BE SET",
         "WHAT",
     ];
@@ -27,8 +27,8 @@ pub fn list(paths: &[PathEntry]) -> String {
             "",
             on_expiry(path.on_expiry),
             match path.refreshed_by_keepalive {
-                true => "refreshes it",
-                false => "does NOT: it counts bytes",
+                true => "yes",
+                false => "NO: counts bytes",
             },
         ];
         let timeout = seconds(path.idle_timeout_s.into());
@@ -42,18 +42,18 @@ pub fn list(paths: &[PathEntry]) -> String {
         names.set_constraint(ColumnConstraint::ContentWidth);
     }
     format!(
-        "{}\nTimeouts are the defaults of each; --json has the sources. `keepalivectl check --path \
-         NAME` tells\nwhether your settings survive one, `keepalivectl plan --path NAME` which \
-         would.\n",
+        "{}\nON EXPIRY: what a later segment meets. REFRESHED: whether a keepalive probe counts.\n\
+         Timeouts are the defaults; --json has the sources. `keepalivectl check --path NAME`\n\
+         tells whether your settings survive, `keepalivectl plan --path NAME` which would.\n",
         lines(&rows)
     )
 }
 
 fn on_expiry(what: OnExpiry) -> &'static str {
     match what {
-        OnExpiry::Forgets => "forgets silently",
-        OnExpiry::Resets => "answers with RST",
-        OnExpiry::Closes => "closes both sides",
+        OnExpiry::Forgets => "silence",
+        OnExpiry::Resets => "RST",
+        OnExpiry::Closes => "closes both",
         OnExpiry::NotPublished => "not published",
     }
 }
@@ -64,8 +64,8 @@ pub fn check(report: &CheckReport) -> String {
     let mut text = headline(answer(report));
     text.push_str(&format!(
         "\n\nThe longest silence with {settings}: {}; with one probe lost: {}.\n\n",
-        about(report.silence_ms),
-        about(report.silence_one_lost_ms)
+        at_most(report.silence_ms),
+        at_most(report.silence_one_lost_ms)
     ));
     let mut rows = table(&["PATH", "IDLE TIMEOUT", "VERDICT", "MARGIN"]);
     for path in &report.paths {
@@ -93,7 +93,7 @@ fn answer(report: &CheckReport) -> String {
         let survived = report.paths.iter().filter(|p| p.verdict == Verdict::Safe);
         let (safe, all) = (survived.count(), report.paths.len());
         return format!(
-            "Idle connections with {settings} survive {safe} of {all} known paths safely."
+            "Idle connections with {settings} survive {safe} of these {all} paths safely."
         );
     }
     match report.verdict {

@@ -6,7 +6,7 @@ use comfy_table::ColumnConstraint;
 use keepalivectl::model::duration::seconds;
 use keepalivectl::ops::profiles::{Origin, ProfileEntry, ProfileFileReport, ProfileReport};
 
-use super::{about, dropped_after, headline, lines, table, terminal_width, warnings};
+use super::{at_least, at_most, dropped_after, headline, lines, table, terminal_width, warnings};
 
 /// All profiles, one line each.
 pub fn list(entries: &[ProfileEntry]) -> String {
@@ -26,8 +26,8 @@ pub fn list(entries: &[ProfileEntry]) -> String {
             entry.settings.time().to_string(),
             entry.settings.intvl().to_string(),
             entry.settings.probes().to_string(),
-            about(entry.drop_ms),
-            about(entry.survives_idle_ms),
+            at_least(entry.drop_ms),
+            at_most(entry.survives_idle_ms),
         ];
         row.extend(wide.then_some(about_it));
         rows.add_row(row);
@@ -62,9 +62,9 @@ pub fn show(report: &ProfileReport) -> String {
     );
     let _ = writeln!(
         text,
-        "Survives any path that forgets an idle flow after more than {}, one probe lost and the \
-         timers late.",
-        about(report.survives_idle_ms)
+        "On any kernel, survives a path that forgets an idle flow after more than {}, one probe \
+         lost and the timers late.",
+        at_most(report.survives_idle_ms)
     );
     if let Some(path) = &report.path {
         let timeout = seconds(path.idle_timeout_s.into());

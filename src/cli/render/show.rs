@@ -7,7 +7,7 @@ use keepalivectl::model::Setting;
 use keepalivectl::model::duration::seconds;
 use keepalivectl::ops::show::ShowReport;
 
-use super::{about, dropped_after, headline, lines, table, warnings};
+use super::{at_least, dropped_after, headline, lines, table, warnings};
 
 /// What is in force, what the next boot sets, and whether the two agree.
 pub fn people(report: &ShowReport) -> String {
@@ -22,8 +22,8 @@ pub fn people(report: &ShowReport) -> String {
         let _ = writeln!(
             text,
             "Busy:    with data in flight it is dropped after {}, with a closed window after {}",
-            about(drop.in_flight.drop.earliest_ms),
-            about(drop.zero_window.drop.earliest_ms)
+            at_least(drop.in_flight.drop.earliest_ms),
+            at_least(drop.zero_window.drop.earliest_ms)
         );
         text.push_str(
             "Who:     sockets with SO_KEEPALIVE on and no values of their own, IPv4 and IPv6\n",

@@ -5,7 +5,7 @@ use keepalivectl::model::time_to_drop::{DecidedBy, Event, EventKind};
 use keepalivectl::model::{Span, State};
 use keepalivectl::ops::time_to_drop::TimeToDropReport;
 
-use super::{about, body, cost, dropped_after, headline, lines, table, warnings};
+use super::{at_least, at_most, body, cost, dropped_after, headline, lines, table, warnings};
 
 /// Events beyond which the middle of the timeline is left out.
 const SHOWN_EVENTS: usize = 100;
@@ -35,8 +35,8 @@ pub fn people(report: &TimeToDropReport) -> String {
     for row in &rows {
         states.add_row([
             row.state.word(),
-            &about(row.drop.earliest_ms),
-            &about(row.drop.latest_ms),
+            &at_least(row.drop.earliest_ms),
+            &at_most(row.drop.latest_ms),
             &row.decided_by,
         ]);
     }
@@ -56,7 +56,7 @@ fn connection(state: State) -> &'static str {
     match state {
         State::Idle => "An idle connection whose peer falls silent",
         State::InFlight => "A connection with data in flight to a silent peer",
-        State::ZeroWindow => "A connection whose peer closes its window and falls silent",
+        State::ZeroWindow => "A connection whose peer has just closed its window and falls silent",
     }
 }
 
@@ -70,6 +70,10 @@ fn rows(report: &TimeToDropReport) -> Vec<Row<'_>> {
             drop: idle.end.drop,
             decided_by: match idle.end.decided_by {
                 DecidedBy::UserTimeout => "the user timeout; probes does not count".to_owned(),
+                // An answered probe has armed the timer for intvl.
+                _ if report.settings.intvl() > report.settings.time() => {
+                    format!("time + {n} × intvl; after a probe {} × intvl", n + 1)
+                }
                 _ => format!("time + {n} × intvl"),
             },
             timeline: idle.timeline.as_deref(),
@@ -90,7 +94,7 @@ fn rows(report: &TimeToDropReport) -> Vec<Row<'_>> {
         });
     }
     if let Some(zero_window) = &report.zero_window {
-        let long = about(zero_window.end.latest_if_long_closed_ms);
+        let long = at_most(zero_window.end.latest_if_long_closed_ms);
         rows.push(Row {
             state: State::ZeroWindow,
             drop: zero_window.end.drop,
@@ -114,7 +118,7 @@ fn rests_on(report: &TimeToDropReport) -> String {
         parts.add_row([name.to_owned(), what]);
     };
     let origin = match report.from_kernel {
-        true => " (not all given: the rest is what is in force)",
+        true => " (what is not given is in force)",
         false => "",
     };
     add(
@@ -131,9 +135,10 @@ fn rests_on(report: &TimeToDropReport) -> String {
     }
     if let Some(idle) = &report.idle {
         let refresh = seconds(idle.end.refresh_s.into());
+        let latest = at_most(idle.end.refresh_latest_ms);
         add(
             "refresh",
-            format!("{refresh}, the longest silence of a healthy idle connection"),
+            format!("{refresh}, {latest} at the latest: the silence of a healthy idle connection"),
         );
         add("cost", cost(&report.cost));
     }
@@ -159,7 +164,11 @@ fn timeline(state: State, events: &[Event]) -> String {
     for (n, event) in events.iter().enumerate() {
         if left_out == 0 || !middle.contains(&n) {
             let at = event.at;
-            rows.add_row([about(at.earliest_ms), about(at.latest_ms), what(event.kind)]);
+            rows.add_row([
+                at_least(at.earliest_ms),
+                at_most(at.latest_ms),
+                what(event.kind),
+            ]);
         }
     }
     let note = match left_out {

@@ -16,10 +16,10 @@ impl Backoff<'_> {
     /// How long it runs after so many doublings.
     pub(super) fn runs(&self, doublings: u64) -> Span {
         let Conditions { limits, hz, .. } = *self.conditions;
-        let fires = |ms| wheel::fires(limits.backed_off(ms, doublings), hz);
+        let length = limits.backed_off(self.base, doublings, hz);
         Span {
-            earliest_ms: fires(self.base.earliest_ms).earliest_ms,
-            latest_ms: fires(self.base.latest_ms).latest_ms,
+            earliest_ms: wheel::fires(length.earliest_ms, hz).earliest_ms,
+            latest_ms: wheel::fires(length.latest_ms, hz).latest_ms,
         }
     }
 
@@ -39,17 +39,21 @@ impl Backoff<'_> {
     pub(super) fn cut_at(self, limit: Span, doublings: u64) -> (u64, Span) {
         let mut before = Span::START;
         let mut longest_ms = 0;
+        let mut on_time = None;
         for (n, expiry) in (0..).zip(self.expiries(doublings)) {
             let left_ms = limit.latest_ms.saturating_sub(before.earliest_ms);
             let runs_ms = (expiry.latest_ms - before.latest_ms).min(left_ms);
             longest_ms = longest_ms.max(runs_ms);
+            if expiry.earliest_ms >= limit.earliest_ms {
+                on_time.get_or_insert(n);
+            }
             if expiry.earliest_ms >= limit.latest_ms {
                 let late_ms = lateness_ms(longest_ms, self.conditions.hz);
                 let end = Span {
                     earliest_ms: limit.earliest_ms,
                     latest_ms: limit.latest_ms + late_ms,
                 };
-                return (n, end);
+                return (on_time.unwrap_or(n), end);
             }
             before = expiry;
         }

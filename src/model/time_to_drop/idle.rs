@@ -13,7 +13,7 @@ use serde::Serialize;
 
 use super::{DecidedBy, Event, EventKind, UserTimeout, at_expiry_past};
 use crate::model::settings::Settings;
-use crate::model::span::Span;
+use crate::model::span::{Span, as_seconds};
 use crate::model::wheel::{self, Hz, lateness_ms};
 
 /// What happens to an idle connection whose peer is silent from second 0 on.
@@ -24,6 +24,9 @@ pub struct Idle {
     /// The longest silence of a healthy idle connection, in seconds:
     /// `max(time, intvl)`, because the timer after a probe runs for intvl.
     pub refresh_s: u32,
+    /// The same with each timer as late as it can be.
+    #[serde(rename = "refresh_latest_s", serialize_with = "as_seconds")]
+    pub refresh_latest_ms: u64,
     /// Probes sent before the drop, if every timer is on time.
     pub probes_sent: u64,
     /// What ends it.
@@ -52,6 +55,7 @@ pub fn idle(settings: Settings, user_timeout: Option<UserTimeout>, hz: Option<Hz
     Idle {
         first_probe_s: settings.time(),
         refresh_s: settings.time().max(settings.intvl()),
+        refresh_latest_ms: first_expiry(settings, hz).latest_ms,
         probes_sent,
         decided_by: match user_timeout {
             Some(_) => DecidedBy::UserTimeout,
@@ -100,8 +104,9 @@ fn expiries(settings: Settings, hz: Option<Hz>) -> impl Iterator<Item = Span> {
     std::iter::successors(Some(first_expiry(settings, hz)), next)
 }
 
-/// An expiry before `time` has passed arms the timer for the rest of it.
-fn first_expiry(settings: Settings, hz: Option<Hz>) -> Span {
+/// The first expiry at which a probe is sent, counted from the last segment
+/// received. An expiry before `time` has passed arms the timer for the rest of it.
+pub(in crate::model) fn first_expiry(settings: Settings, hz: Option<Hz>) -> Span {
     let time = u64::from(settings.time()) * 1000;
     Span {
         earliest_ms: time,
@@ -109,7 +114,8 @@ fn first_expiry(settings: Settings, hz: Option<Hz>) -> Span {
     }
 }
 
-fn intvl(settings: Settings, hz: Option<Hz>) -> Span {
+/// How long the timer after a probe runs.
+pub(in crate::model) fn intvl(settings: Settings, hz: Option<Hz>) -> Span {
     wheel::fires(u64::from(settings.intvl()) * 1000, hz)
 }
 

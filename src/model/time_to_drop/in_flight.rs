@@ -11,10 +11,19 @@
 //!    up to `tcp_rto_max_ms`.
 //! 3. At each expiry the kernel compares the time that has passed with a limit
 //!    (`retransmits_timed_out`). Without a user timeout the limit is
-//!    [`TcpLimits::model_timeout_ms`](super::TcpLimits::model_timeout_ms), which
-//!    is not the sum of the connection's own timeouts. With one it is the user
+//!    [`TcpLimits::model_timeout`](super::TcpLimits::model_timeout), which is
+//!    not the sum of the connection's own timeouts. With one it is the user
 //!    timeout, and the last timer is cut to end there
 //!    (`tcp_clamp_rto_to_user_timeout`).
+//!
+//! All this is for a connection with no retransmission outstanding when the peer
+//! falls silent. In the midst of a recovery the time counts from that recovery's
+//! first retransmission, and the drop can come with the next timer. With
+//! `tcp_thin_linear_timeouts` the first six timeouts of a thin stream do not
+//! double. And where the peer has closed its window on data in flight, as a
+//! receiver without memory does, the retransmissions become window probes that
+//! end after twice `tcp_rto_max_ms`, or at the user timeout
+//! (`tcp_rtx_probe0_timed_out`).
 
 use serde::Serialize;
 
@@ -40,7 +49,8 @@ pub struct InFlight {
 }
 
 /// The time to drop of a connection with data in flight, counted from the
-/// sending of the data, or from the last acknowledgement if that was later.
+/// sending of the data, or from the last acknowledgement of data if that was
+/// later.
 ///
 /// ```
 /// use keepalivectl::model::Hz;
@@ -48,6 +58,7 @@ pub struct InFlight {
 /// let idle_lan = Conditions {
 ///     user_timeout: None,
 ///     rtt: None,
+///     rto: None,
 ///     limits: TcpLimits::KERNEL_DEFAULT,
 ///     hz: Hz::new(250),
 /// };
@@ -57,7 +68,7 @@ pub struct InFlight {
 pub fn in_flight(conditions: &Conditions) -> InFlight {
     let (more, drop) = end(conditions);
     InFlight {
-        rto_ms: rto(conditions).earliest_ms,
+        rto_ms: conditions.rto().earliest_ms,
         retransmissions: more + 1,
         decided_by: match conditions.user_timeout {
             Some(_) => DecidedBy::UserTimeout,
@@ -83,17 +94,13 @@ pub(super) fn timeline(conditions: &Conditions) -> Vec<Event> {
         .collect()
 }
 
-fn rto(conditions: &Conditions) -> Span {
-    conditions.limits.rto(conditions.rtt, conditions.hz)
-}
-
 /// Two round trips after the last of several segments; with a single one, when
 /// the retransmission timer would have run out (`tcp_schedule_loss_probe`).
 fn loss_probe(conditions: &Conditions) -> Span {
     const TIMEOUT_MIN_MS: u64 = 2;
     let round_trips = conditions.rtt.unwrap_or_default().saturating_mul(2);
     let round_trips_ms = u64::try_from(round_trips.as_millis()).unwrap_or(u64::MAX);
-    let rto = rto(conditions);
+    let rto = conditions.rto();
     Span {
         earliest_ms: round_trips_ms
             .saturating_add(TIMEOUT_MIN_MS)
@@ -104,7 +111,7 @@ fn loss_probe(conditions: &Conditions) -> Span {
 
 /// After one timeout, or after two with a loss probe at the end of the first.
 fn first_retransmission(conditions: &Conditions) -> Span {
-    let rto = rto(conditions);
+    let rto = conditions.rto();
     let late_ms = wheel::fires(rto.latest_ms, conditions.hz).latest_ms;
     Span {
         earliest_ms: rto.earliest_ms,
@@ -118,14 +125,14 @@ fn end(conditions: &Conditions) -> (u64, Span) {
     let timer = timer(conditions);
     let (more, after_first) = match conditions.user_timeout {
         None => {
-            let limit = milliseconds(conditions.limits.model_timeout_ms());
-            at_expiry_past(limit, timer.expiries(1))
+            let limit = conditions.limits.model_timeout(conditions.hz);
+            at_expiry_past(in_milliseconds(limit), timer.expiries(1))
         }
         Some(timeout) => {
             let timeout_ms = timeout.milliseconds().into();
             let limit = Span {
                 latest_ms: wheel::limit_in_ticks(timeout_ms, conditions.hz).latest_ms,
-                ..milliseconds(timeout_ms)
+                ..in_milliseconds(Span::exactly(timeout_ms))
             };
             timer.cut_at(limit, 1)
         }
@@ -134,10 +141,10 @@ fn end(conditions: &Conditions) -> (u64, Span) {
 }
 
 /// A limit that the kernel compares in whole milliseconds (`tcp_time_stamp`).
-fn milliseconds(limit_ms: u64) -> Span {
+fn in_milliseconds(limit: Span) -> Span {
     Span {
-        earliest_ms: limit_ms.saturating_sub(1),
-        latest_ms: limit_ms + 1,
+        earliest_ms: limit.earliest_ms.saturating_sub(1),
+        latest_ms: limit.latest_ms + 1,
     }
 }
 
@@ -145,7 +152,7 @@ fn milliseconds(limit_ms: u64) -> Span {
 /// retransmission.
 fn timer(conditions: &Conditions) -> Backoff<'_> {
     Backoff {
-        base: rto(conditions),
+        base: conditions.rto(),
         conditions,
     }
 }
@@ -162,6 +169,7 @@ mod tests {
         Conditions {
             user_timeout: user_timeout_ms.map(|ms| Duration::from_millis(ms).try_into().unwrap()),
             rtt: None,
+            rto: None,
             limits: TcpLimits::new(retries2, 120_000, 200_000).unwrap(),
             hz: Hz::new(250),
         }

@@ -9,9 +9,13 @@
 //!
 //! Keepalive rests in the last two. All functions are those of
 //! `net/ipv4/tcp_timer.c`, read in Linux 5.10, 6.1, 6.12 and 7.3. Between these,
-//! only two things change a result: `tcp_rto_max_ms` (since 6.15) can shorten
-//! the 120 s that the timers back off to, and `tcp_rto_min_us` (since 6.11) can
-//! change the 200 ms that they start from; see [`TcpLimits`].
+//! little changes a result: `tcp_rto_max_ms` (since 6.15) can shorten the 120 s
+//! that the timers back off to, and `tcp_rto_min_us` (since 6.11) can change the
+//! 200 ms that they start from; see [`TcpLimits`]. In 5.10 a persist timer starts
+//! anew after 64 doublings, which takes `tcp_retries2` above 63. Not counted in
+//! are what single sockets and routes can set: TCP_RTO_MAX_MS, TCP_RTO_MIN_US,
+//! TCP_THIN_LINEAR_TIMEOUTS, `rto_min lock`, `tcp_usec_ts`; nor that the kernel's
+//! count of ticks begins anew after 2³² of them (49 days with HZ=1000).
 //!
 //! Every time is a [`Span`]. The earliest is exact: all timers on time. The
 //! latest adds the timer wheel's granule for each timer (`super::wheel`). A
@@ -87,10 +91,23 @@ pub struct Conditions {
     pub user_timeout: Option<UserTimeout>,
     /// The smoothed round-trip time; none for a peer next door (below 1 ms).
     pub rtt: Option<Duration>,
+    /// The socket's own retransmission timeout, which `ss -i` shows; none to
+    /// take what the round-trip time gives.
+    pub rto: Option<Duration>,
     /// The limits of retransmission.
     pub limits: TcpLimits,
     /// The kernel's tick rate, if it is known.
     pub hz: Option<Hz>,
+}
+
+impl Conditions {
+    /// The retransmission timeout before any backoff.
+    fn rto(&self) -> Span {
+        match self.rto {
+            Some(rto) => Span::exactly(u64::try_from(rto.as_millis()).unwrap_or(u64::MAX).max(1)),
+            None => self.limits.rto(self.rtt, self.hz),
+        }
+    }
 }
 
 /// The time to drop in each state.
@@ -111,6 +128,15 @@ impl TimeToDrop {
             idle: idle(settings, conditions.user_timeout, conditions.hz),
             in_flight: in_flight(conditions),
             zero_window: zero_window(conditions),
+        }
+    }
+
+    /// The segments that are sent in one state, if every timer is on time.
+    pub fn segments(&self, state: State) -> u64 {
+        match state {
+            State::Idle => self.idle.probes_sent,
+            State::InFlight => self.in_flight.retransmissions,
+            State::ZeroWindow => self.zero_window.window_probes,
         }
     }
 
@@ -140,10 +166,14 @@ pub fn timeline(settings: Settings, conditions: &Conditions, state: State) -> Ve
 /// So the drop can come at an expiry before the one at which it must.
 fn at_expiry_past(limit: Span, expiries: impl Iterator<Item = Span>) -> (u64, Span) {
     let mut earliest_ms = None;
+    let mut on_time = None;
     let mut before: Option<Span> = None;
     for (n, expiry) in (0..).zip(expiries) {
-        if earliest_ms.is_none() && expiry.latest_ms >= limit.earliest_ms {
-            earliest_ms = Some(expiry.earliest_ms.max(limit.earliest_ms));
+        if expiry.latest_ms >= limit.earliest_ms {
+            earliest_ms.get_or_insert(expiry.earliest_ms.max(limit.earliest_ms));
+        }
+        if expiry.earliest_ms >= limit.earliest_ms {
+            on_time.get_or_insert(n);
         }
         if expiry.earliest_ms >= limit.latest_ms {
             // If the one before did not drop, it came before the limit.
@@ -155,7 +185,7 @@ fn at_expiry_past(limit: Span, expiries: impl Iterator<Item = Span>) -> (u64, Sp
                 earliest_ms: earliest_ms.unwrap_or(expiry.earliest_ms),
                 latest_ms: expiry.latest_ms.min(after_limit_ms),
             };
-            return (n, drop);
+            return (on_time.unwrap_or(n), drop);
         }
         before = Some(expiry);
     }
@@ -185,6 +215,7 @@ mod tests {
                 |(ut, rtt, retries2, rto_max_ms, rto_min_us, hz)| Conditions {
                     user_timeout: ut.map(|ms| Duration::from_millis(ms).try_into().unwrap()),
                     rtt: rtt.map(Duration::from_micros),
+                    rto: None,
                     limits: TcpLimits::new(retries2, rto_max_ms, rto_min_us).unwrap(),
                     hz: hz.and_then(Hz::new),
                 },

@@ -12,7 +12,11 @@ pub struct UserTimeout(u32);
 
 /// A user timeout that no socket can have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("a user timeout of {0:?} is refused: TCP_USER_TIMEOUT takes 1 to 2147483647 ms")]
+#[error(
+    "a user timeout of {} is refused: TCP_USER_TIMEOUT takes 1 ms to 2147483647 ms, in whole \
+     milliseconds",
+    humantime::format_duration(*.0)
+)]
 pub struct UserTimeoutError(pub Duration);
 
 impl UserTimeout {

@@ -14,11 +14,14 @@
 //! neither the doubling nor the user timeout's clock. So while a window stays
 //! closed, the probes to a peer that lives come up to `tcp_rto_max_ms` apart,
 //! and when it then falls silent the drop comes later; and a user timeout drops
-//! even a peer that answers.
+//! even a peer that answers. So can `tcp_retries2` 0 or 1: a Linux peer answers
+//! one window probe in 500 ms (`tcp_invalid_ratelimit`), and the first two come
+//! sooner.
 
 use serde::Serialize;
 
 use super::backoff::Backoff;
+use super::limits::RTO_MIN_MS;
 use super::{Conditions, DecidedBy, Event, EventKind};
 use crate::model::span::{Span, as_seconds};
 use crate::model::wheel;
@@ -48,12 +51,26 @@ pub fn zero_window(conditions: &Conditions) -> ZeroWindow {
         window_probes,
         decided_by,
         drop,
-        latest_if_long_closed_ms: match decided_by {
-            // Its clock runs already.
-            DecidedBy::UserTimeout => drop.latest_ms,
-            _ => all_backed_off_ms(conditions),
-        },
+        latest_if_long_closed_ms: long_closed(conditions, 0).latest_ms,
     }
+}
+
+/// The drop where the window had been closed for `closed_ms` or more when the
+/// peer fell silent, and the peer had answered: the timer may have doubled as
+/// often as it can, and the user timeout's clock runs already.
+pub(crate) fn long_closed(conditions: &Conditions, closed_ms: u64) -> Span {
+    let retries = u64::from(conditions.limits.retries2());
+    let by_count = Span {
+        earliest_ms: by_count(conditions).earliest_ms,
+        latest_ms: (retries + 1) * timer(conditions).runs(retries).latest_ms,
+    };
+    at_user_timeout(conditions).map_or(by_count, |(_, drop)| {
+        let earliest_ms = drop.earliest_ms.saturating_sub(closed_ms);
+        by_count.or_sooner(Span {
+            earliest_ms,
+            ..drop
+        })
+    })
 }
 
 /// Each window probe and the drop, in order.
@@ -70,10 +87,7 @@ pub(super) fn timeline(conditions: &Conditions) -> Vec<Event> {
 /// The probes if every timer is on time, what decides, and the drop.
 fn end(conditions: &Conditions) -> (u64, DecidedBy, Span) {
     let retries = u64::from(conditions.limits.retries2());
-    let timer = timer(conditions);
-    let by_count = (0..=retries)
-        .map(|doublings| timer.runs(doublings))
-        .fold(Span::START, Span::then);
+    let by_count = by_count(conditions);
     match at_user_timeout(conditions) {
         Some((probes, drop)) if drop.earliest_ms < by_count.earliest_ms => {
             (probes, DecidedBy::UserTimeout, drop.or_sooner(by_count))
@@ -99,16 +113,17 @@ fn at_user_timeout(conditions: &Conditions) -> Option<(u64, Span)> {
     Some((more + 1, timer.runs(0).then(drop)))
 }
 
-/// Each timer as long as `tcp_retries2` doublings make it.
-fn all_backed_off_ms(conditions: &Conditions) -> u64 {
-    let retries = u64::from(conditions.limits.retries2());
-    (retries + 1) * timer(conditions).runs(retries).latest_ms
+/// The drop after `tcp_retries2` unanswered probes.
+fn by_count(conditions: &Conditions) -> Span {
+    let timer = timer(conditions);
+    (0..=u64::from(conditions.limits.retries2()))
+        .map(|doublings| timer.runs(doublings))
+        .fold(Span::START, Span::then)
 }
 
 /// The persist timer: the retransmission timeout, 200 ms at least.
 fn timer(conditions: &Conditions) -> Backoff<'_> {
-    const RTO_MIN_MS: u64 = 200;
-    let rto = conditions.limits.rto(conditions.rtt, conditions.hz);
+    let rto = conditions.rto();
     let base = Span {
         earliest_ms: rto.earliest_ms.max(RTO_MIN_MS),
         latest_ms: rto.latest_ms.max(RTO_MIN_MS),
@@ -128,6 +143,7 @@ mod tests {
         Conditions {
             user_timeout: user_timeout_ms.map(|ms| Duration::from_millis(ms).try_into().unwrap()),
             rtt: None,
+            rto: None,
             limits: TcpLimits::new(retries2, 120_000, 200_000).unwrap(),
             hz: Hz::new(250),
         }
