@@ -35,7 +35,11 @@ pub fn run() -> ExitCode {
     }
 }
 
-const NOT_SO: u8 = 3;
+/// The exit code of an answer.
+fn so(is_so: bool) -> ExitCode {
+    const NOT_SO: u8 = 3;
+    if is_so { 0 } else { NOT_SO }.into()
+}
 
 fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
     let root = match &cli.root {
@@ -47,72 +51,14 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
     };
     match cli.command.as_ref().unwrap_or(&here) {
         Command::Show { namespace } => show(&root, &namespace.netns(), face),
-        Command::TimeToDrop {
-            values,
-            conditions,
-            rtt,
-            rto,
-            hz,
-            state,
-            timeline,
-            connections,
-            namespace,
-        } => {
-            let question = Question {
-                rtt: *rtt,
-                rto: *rto,
-                hz: *hz,
-                ..question(values, conditions)
-            };
-            let report = ops::time_to_drop::time_to_drop(
-                &root,
-                &namespace.netns(),
-                &question,
-                state.map(State::from),
-                *timeline,
-                *connections,
-            )?;
-            face.print(&report, render::time_to_drop::people)
-        }
+        Command::TimeToDrop(args) => time_to_drop(&root, args, face),
         Command::Paths => face.print(&paths::list(), |paths| render::path::list(paths)),
-        Command::Check {
-            between,
-            values,
-            namespace,
-        } => {
-            let netns = namespace.netns();
-            let (path, timeout) = (&between.path, between.idle_timeout);
-            let report = check::check(&root, &netns, values.partial(), path, timeout)?;
-            let safe = report
-                .verdict
-                .is_none_or(|verdict| verdict == Verdict::Safe);
-            face.print(&report, render::path::check)?;
-            Ok(if safe { 0 } else { NOT_SO }.into())
-        }
-        Command::Plan {
-            purpose,
-            connections,
-        } => {
-            let report = plan::plan(&root, &purpose.purpose(), *connections)?;
+        Command::Check(args) => check(&root, args, face),
+        Command::Plan(args) => {
+            let report = plan::plan(&root, &args.purpose.purpose(), args.connections)?;
             face.print(&report, render::plan::people)
         }
-        Command::Measure {
-            values,
-            conditions,
-            state,
-            alive_for,
-        } => {
-            let question = question(values, conditions);
-            let alive_for = alive_for.unwrap_or_default();
-            let mut countdown = Countdown::default();
-            let mut watch = |progress| countdown.show(progress);
-            let report = measure::measure(&root, &question, (*state).into(), alive_for, &mut watch);
-            countdown.end();
-            let report = report?;
-            let code = if report.within { 0 } else { NOT_SO };
-            face.print(&report, render::measure::people)?;
-            Ok(code.into())
-        }
+        Command::Measure(args) => measure(&root, args, face),
         Command::Profile { command } => profile(&root, command, face),
         Command::Apply {
             name,
@@ -142,9 +88,8 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
         }
         Command::Verify { namespace } => {
             let report = ops::verify::verify(&root, &namespace.netns())?;
-            let code = if report.matches { 0 } else { NOT_SO };
             face.print(&report, render::verify::people)?;
-            Ok(code.into())
+            Ok(so(report.matches))
         }
         Command::Boot => {
             let report = ops::boot::boot(&root)?;
@@ -160,6 +105,51 @@ fn show(root: &Root, netns: &NetNs, face: &Face) -> Result<ExitCode, Failure> {
         errors::complain(problem);
     }
     Ok(u8::from(!report.problems.is_empty()).into())
+}
+
+fn time_to_drop(root: &Root, args: &args::TimeToDrop, face: &Face) -> Result<ExitCode, Failure> {
+    let question = Question {
+        rtt: args.rtt,
+        rto: args.rto,
+        hz: args.hz,
+        ..question(&args.values, &args.conditions)
+    };
+    let report = ops::time_to_drop::time_to_drop(
+        root,
+        &args.namespace.netns(),
+        &question,
+        args.state.map(State::from),
+        args.timeline,
+        args.connections,
+    )?;
+    face.print(&report, render::time_to_drop::people)
+}
+
+fn check(root: &Root, args: &args::Check, face: &Face) -> Result<ExitCode, Failure> {
+    let report = check::check(
+        root,
+        &args.namespace.netns(),
+        args.values.partial(),
+        &args.between.path,
+        args.between.idle_timeout,
+    )?;
+    let safe = report
+        .verdict
+        .is_none_or(|verdict| verdict == Verdict::Safe);
+    face.print(&report, render::path::check)?;
+    Ok(so(safe))
+}
+
+fn measure(root: &Root, args: &args::Measure, face: &Face) -> Result<ExitCode, Failure> {
+    let question = question(&args.values, &args.conditions);
+    let alive_for = args.alive_for.unwrap_or_default();
+    let mut countdown = Countdown::default();
+    let mut watch = |progress| countdown.show(progress);
+    let report = measure::measure(root, &question, args.state.into(), alive_for, &mut watch);
+    countdown.end();
+    let report = report?;
+    face.print(&report, render::measure::people)?;
+    Ok(so(report.within))
 }
 
 fn profile(root: &Root, command: &ProfileCommand, face: &Face) -> Result<ExitCode, Failure> {

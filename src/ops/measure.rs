@@ -9,7 +9,7 @@ use super::{Result, require_machine};
 use crate::kernel::lab::Lab;
 use crate::kernel::netns::NetNs;
 use crate::kernel::release::release;
-use crate::model::span::as_seconds_if_any;
+use crate::model::span::{as_seconds, as_seconds_if_any};
 use crate::model::time_to_drop::{Conditions, TimeToDrop, zero_window};
 use crate::model::{Hz, Settings, Span, State, TcpLimits, UserTimeout};
 use crate::root::Root;
@@ -28,6 +28,9 @@ pub struct MeasureReport {
     pub kernel: String,
     /// The state of the connection.
     pub state: State,
+    /// How long the peer lived and answered first.
+    #[serde(rename = "alive_for_s", serialize_with = "as_seconds")]
+    pub alive_for_ms: u64,
     /// The settings.
     pub settings: Settings,
     /// The user timeout.
@@ -61,11 +64,12 @@ pub struct Progress {
 }
 
 /// Makes a connection in a network namespace of its own, lets its peer live and
-/// answer for `alive_for` and then fall silent, and waits for the drop. What the question leaves open is what is in
-/// force here.
+/// answer for `alive_for` and then fall silent, and waits for the drop. What the
+/// question leaves open is what is in force here. `watch` hears of the progress
+/// every 100 ms.
 ///
-/// The calling process is in that namespace for good (see [`Lab::enter`]), so
-/// it should end thereafter. Without CAP_SYS_ADMIN it must have one thread.
+/// The calling thread is in that namespace for good (see [`Lab::enter`]), so it
+/// should end thereafter.
 ///
 /// # Errors
 /// A value is illegal, or the kernel allows no namespace.
@@ -104,6 +108,7 @@ pub fn measure(
     Ok(MeasureReport {
         kernel: release(),
         state,
+        alive_for_ms: millis(alive_for),
         settings,
         user_timeout_ms: conditions.user_timeout,
         limits: conditions.limits,

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::{Error, Result, require_machine};
+use super::{Error, Result, profiles, require_machine};
 use crate::kernel::{tcp, tick};
 use crate::model::check::silence_ms;
 use crate::model::cost::{Cost, cost};
@@ -27,11 +27,11 @@ pub struct Purpose {
     pub lost_probes: u8,
 }
 
-/// A built-in profile that does what was wished for.
+/// A path's profile, if it does what was wished for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ReadyMade {
     /// Its name.
-    pub profile: &'static str,
+    pub profile: ProfileName,
     /// Its settings.
     pub settings: Settings,
 }
@@ -60,7 +60,7 @@ pub struct PlanReport {
     /// The end of one with data in flight, on this kernel: no keepalive setting
     /// hastens it.
     pub in_flight: InFlight,
-    /// The built-in profiles of the paths that do it too.
+    /// The paths' profiles that do it too.
     pub ready_made: Vec<ReadyMade>,
     /// What it costs while the connections are healthy.
     pub cost: Cost,
@@ -76,9 +76,12 @@ pub fn plan(root: &Root, purpose: &Purpose, connections: u64) -> Result<PlanRepo
     let wish = purpose.wish()?;
     let settings = settings_for(&wish)?;
     let ready_made = |path: &&'static Path| {
-        let settings = path.settings().filter(|s| meets(&wish, *s))?;
-        let profile = path.name;
-        Some(ReadyMade { profile, settings })
+        let profile = profiles::find(root, &path.name.parse().ok()?).ok()?.profile;
+        let ready_made = ReadyMade {
+            profile: profile.name,
+            settings: profile.settings,
+        };
+        Some(ready_made).filter(|found| meets(&wish, found.settings))
     };
     let mut paths = purpose.paths.iter();
     Ok(PlanReport {

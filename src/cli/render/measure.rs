@@ -30,7 +30,11 @@ pub fn people(report: &MeasureReport) -> String {
         "measured",
         report.measured_ms.map_or("-".to_owned(), milliseconds),
     );
-    add("state", report.state.word().to_owned());
+    let first = match report.alive_for_ms {
+        0 => String::new(),
+        ms => format!(", the peer silent after {}", milliseconds(ms)),
+    };
+    add("state", format!("{}{first}", report.state.word()));
     add("with", decisive(report));
     let hz = report
         .hz

@@ -1,0 +1,321 @@
+//! The arguments, and the help that teaches them.
+
+mod values;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use keepalivectl::model::duration::parse_with_unit;
+use keepalivectl::model::{Hz, ProfileName};
+
+use values::WISH;
+pub use values::{
+    AllValues, Between, Conditions, Namespace, PurposeArguments, SomeValues, StateWord,
+};
+
+const EXAMPLES: &str = "\
+Examples:
+  keepalivectl                          is it in force here, now and after the next boot?
+  keepalivectl time-to-drop             how long until a silent peer is dropped?
+  keepalivectl time-to-drop --time 2m --intvl 15 --probes 4 --timeline
+  keepalivectl check --path aws-nat     does my idle connection survive?
+  keepalivectl plan --idle-timeout 350s --detect-within 6m
+                                        which settings do I need?
+  keepalivectl measure --time 5 --intvl 2 --probes 3
+                                        is that so on this kernel?
+  keepalivectl profile list             ready-made settings
+  sudo keepalivectl apply aws-nat       in force now
+  sudo keepalivectl revert              back to what was in force before
+  sudo keepalivectl enable aws-nat --now
+                                        in force now and after every boot
+  keepalivectl verify && echo all well  for monitoring: 3 means drift
+
+Durations: 75 or 75s, 2m, 2h11m15s. A bare number is seconds.
+
+Exit codes:
+  0  done, or already so
+  1  it failed and nothing is changed
+  2  the command line is wrong
+  3  the answer is no: verify found drift, check found it not safe, or measure
+     found another time than predicted
+  4  it failed and could not undo what it had done: the message says what is left";
+
+const GLOBAL: &str = "Global options";
+
+/// Show, compute, set and keep the kernel's TCP keepalive.
+///
+/// Without a command: show.
+#[derive(Debug, Parser)]
+#[command(version, after_help = EXAMPLES, help_expected = true, max_term_width = 100)]
+pub struct Cli {
+    /// Print the report as JSON
+    #[arg(long, global = true, help_heading = GLOBAL)]
+    pub json: bool,
+
+    /// Work on the files below DIR, such as an image, instead of this machine's
+    #[arg(long, global = true, value_name = "DIR", help_heading = GLOBAL)]
+    pub root: Option<PathBuf>,
+
+    /// What to do
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Show what is in force, what it adds up to, and what the next boot will set
+    Show {
+        #[command(flatten)]
+        namespace: Namespace,
+    },
+
+    /// Compute how long the kernel takes to drop a silent peer
+    ///
+    /// For the three states that a silent peer can leave a socket in: idle, data
+    /// in flight, window closed. What is not given is what the kernel has.
+    TimeToDrop(TimeToDrop),
+
+    /// List the boxes that forget idle connections, and after how long
+    Paths,
+
+    /// Check whether idle connections survive a path: exit code 0, or 3 if not safe
+    ///
+    /// Safe: with one probe lost and late timers. Fragile: one lost probe breaks
+    /// it. This machine's own conntrack, if loaded, is checked too. What is not
+    /// given is what is in force.
+    ///
+    /// Without a path and an idle timeout it lists all known paths, and ends
+    /// with 0: then there is no verdict.
+    Check(Check),
+
+    /// Find the settings for a path, with few packets
+    ///
+    /// They refresh the path in time, the latest timers of any kernel, lost
+    /// probes and a second for the way counted in, and drop a dead peer within
+    /// the time you give. `time` is as long as that allows, less up to a tenth
+    /// where that sets the probes further apart (10 s at the most), and no longer
+    /// than the kernel's own 2 h unless --detect-within says so.
+    Plan(Plan),
+
+    /// Measure the time to drop on this very kernel, beside the computed one
+    ///
+    /// Makes a connection in a network namespace of its own, without root where
+    /// user namespaces are allowed, and lets its peer fall silent. What is not
+    /// given is what the kernel has; the defaults take hours, so give small
+    /// values. Exit code 3 if the kernel drops outside of the prediction.
+    Measure(Measure),
+
+    /// List, show, create and delete profiles
+    Profile {
+        /// What to do with profiles
+        #[command(subcommand)]
+        command: ProfileCommand,
+    },
+
+    /// Put a profile or single values in force now, all or nothing
+    ///
+    /// Connections that are open already follow when their running timer
+    /// expires. The next boot forgets it; `enable` keeps it.
+    #[command(group = clap::ArgGroup::new("what").required(true).multiple(true)
+        .args(["name", "time", "intvl", "probes"]))]
+    Apply {
+        /// The profile
+        #[arg(conflicts_with_all = ["time", "intvl", "probes"])]
+        name: Option<ProfileName>,
+
+        #[command(flatten)]
+        values: SomeValues,
+
+        /// Print the plan and write nothing
+        #[arg(long)]
+        dry_run: bool,
+
+        #[command(flatten)]
+        namespace: Namespace,
+    },
+
+    /// Go back to what was in force before the first apply since boot
+    Revert {
+        /// Print the plan and write nothing
+        #[arg(long)]
+        dry_run: bool,
+
+        #[command(flatten)]
+        namespace: Namespace,
+    },
+
+    /// Keep a profile for boot
+    ///
+    /// Writes a drop-in to /etc/sysctl.d and, where systemd is, installs and
+    /// enables a unit that has the last word at boot.
+    Enable {
+        /// The profile
+        name: ProfileName,
+
+        /// Also put it in force now
+        #[arg(long)]
+        now: bool,
+
+        /// Print the plan and write nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+
+    /// Keep no profile for boot any more
+    Disable {
+        /// Also put in force now what the next boot will set without it
+        #[arg(long)]
+        now: bool,
+
+        /// Print the plan and write nothing
+        #[arg(long)]
+        dry_run: bool,
+    },
+
+    /// Check that the kernel has the enabled profile: exit code 0, or 3 if not
+    Verify {
+        #[command(flatten)]
+        namespace: Namespace,
+    },
+
+    /// Put the enabled profile in force and log it: what the unit runs
+    Boot,
+}
+
+/// What `time-to-drop` takes.
+#[derive(Debug, Args)]
+pub struct TimeToDrop {
+    #[command(flatten)]
+    pub values: SomeValues,
+
+    #[command(flatten)]
+    pub conditions: Conditions,
+
+    /// The round-trip time, with its unit: 80ms. Without, below 1 ms
+    #[arg(long, value_name = "DURATION", value_parser = parse_with_unit)]
+    pub rtt: Option<Duration>,
+
+    /// The socket's own retransmission timeout, as `ss -i` shows it: 204ms
+    #[arg(long, value_name = "DURATION", value_parser = parse_with_unit, conflicts_with = "rtt")]
+    pub rto: Option<Duration>,
+
+    /// The kernel's tick rate (CONFIG_HZ), which bounds how late its timers are
+    #[arg(long, value_name = "RATE")]
+    pub hz: Option<Hz>,
+
+    /// Only one state
+    #[arg(long, value_name = "STATE", value_enum)]
+    pub state: Option<StateWord>,
+
+    /// List what is sent, and the drop
+    #[arg(long)]
+    pub timeline: bool,
+
+    /// Count the cost of so many connections
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    pub connections: u64,
+
+    #[command(flatten)]
+    pub namespace: Namespace,
+}
+
+/// What `check` takes.
+#[derive(Debug, Args)]
+pub struct Check {
+    #[command(flatten)]
+    pub between: Between,
+
+    #[command(flatten)]
+    pub values: SomeValues,
+
+    #[command(flatten)]
+    pub namespace: Namespace,
+}
+
+/// What `plan` takes.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("wish").required(true).multiple(true).args(WISH))]
+pub struct Plan {
+    #[command(flatten)]
+    pub purpose: PurposeArguments,
+
+    /// Count the cost of so many connections
+    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    pub connections: u64,
+}
+
+/// What `measure` takes.
+#[derive(Debug, Args)]
+pub struct Measure {
+    #[command(flatten)]
+    pub values: SomeValues,
+
+    #[command(flatten)]
+    pub conditions: Conditions,
+
+    /// The state that the silent peer leaves the connection in
+    #[arg(long, value_name = "STATE", value_enum, default_value = "idle")]
+    pub state: StateWord,
+
+    /// Let the peer live and answer for so long first, with its unit: 5s
+    #[arg(long, value_name = "DURATION", value_parser = parse_with_unit)]
+    pub alive_for: Option<Duration>,
+}
+
+/// What to do with profiles.
+#[derive(Debug, Subcommand)]
+pub enum ProfileCommand {
+    /// List all profiles
+    List,
+
+    /// Show one profile: why these numbers, and what they are worth
+    Show {
+        /// The profile
+        name: ProfileName,
+    },
+
+    /// Write a profile of your own to /etc/keepalivectl/profiles
+    ///
+    /// With all three values, or with what it is for: --path, --idle-timeout,
+    /// --detect-within (see `plan`).
+    ///
+    /// It wins over a built-in profile of the same name.
+    #[command(group = clap::ArgGroup::new("settings").required(true).multiple(true)
+        .args(["time", "intvl", "probes"]).args(WISH))]
+    Create {
+        /// Its name: a-z, 0-9, '-', '_' and '.'
+        name: ProfileName,
+
+        #[command(flatten)]
+        values: AllValues,
+
+        #[command(flatten)]
+        purpose: PurposeArguments,
+
+        /// One line about it
+        #[arg(long, value_name = "TEXT")]
+        description: Option<String>,
+
+        /// Overwrite a profile of that name
+        #[arg(long)]
+        replace: bool,
+    },
+
+    /// Delete a profile of your own
+    Delete {
+        /// The profile
+        name: ProfileName,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_definition_is_sound() {
+        super::Cli::command().debug_assert();
+    }
+}
