@@ -52,6 +52,16 @@ fn advice(error: &(dyn Error + 'static)) -> Vec<String> {
     let denied = causes(error)
         .filter_map(|e| e.downcast_ref::<io::Error>())
         .any(|e| e.kind() == io::ErrorKind::PermissionDenied);
+    if let Some(kernel::Error::Enter { source, .. }) = kernel
+        && source.kind() == io::ErrorKind::NotFound
+    {
+        return vec!["`ip netns list` names them; pid:N takes that of a process".to_owned()];
+    }
+    if (not_permitted || denied) && geteuid().is_root() {
+        return vec![
+            "root has not all capabilities here, as in a container: run it on the host".to_owned(),
+        ];
+    }
     if not_permitted || denied {
         return vec![format!("run it as root: sudo {}", command_line())];
     }
@@ -112,8 +122,9 @@ fn plan_advice(error: &ops::Error) -> Option<String> {
         ops::Error::Impossible(Impossible::DetectWithin { .. }) => {
             "allow more time; faster is only a heartbeat of the program's own".to_owned()
         }
-        ops::Error::Impossible(Impossible::IdleTimeout { .. }) => {
-            "raise the idle timeout, or let the program send something itself".to_owned()
+        ops::Error::Impossible(Impossible::IdleTimeout { lost_probes, .. }) => {
+            let fewer = if *lost_probes > 0 { "allow fewer --lost-probes, " } else { "" };
+            format!("{fewer}raise the idle timeout, or let the program send something itself")
         }
         _ => return None,
     };

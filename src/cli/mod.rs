@@ -21,7 +21,7 @@ use keepalivectl::ops::time_to_drop::Question;
 use keepalivectl::ops::{self, apply, check, enable, measure, paths, plan, profiles};
 use keepalivectl::root::Root;
 
-use args::{Cli, Command, Conditions, Namespace, ProfileCommand, SomeValues};
+use args::{Cli, Command, ConditionArguments, Namespace, ProfileCommand, SomeValues};
 use countdown::Countdown;
 use output::{Face, Failure};
 
@@ -130,7 +130,7 @@ fn check(root: &Root, args: &args::Check, face: &Face) -> Result<ExitCode, Failu
         root,
         &args.namespace.netns(),
         args.values.partial(),
-        &args.between.path,
+        &args.between.paths(),
         args.between.idle_timeout,
     )?;
     let safe = report
@@ -192,7 +192,7 @@ fn profile(root: &Root, command: &ProfileCommand, face: &Face) -> Result<ExitCod
     }
 }
 
-fn question(values: &SomeValues, conditions: &Conditions) -> Question {
+fn question(values: &SomeValues, conditions: &ConditionArguments) -> Question {
     Question {
         settings: values.partial(),
         user_timeout: conditions.user_timeout,

@@ -120,15 +120,15 @@ impl Lab {
             let subject = Subject::new(user_timeout)?;
             // A slow machine is given more time, which it then measures too.
             let at_once = Duration::from_millis(20 << attempt);
-            let since = match state {
+            let moment = match state {
                 State::Idle => subject.idle(alive_for, at_once)?,
                 State::InFlight => Some(subject.in_flight(alive_for)?),
                 State::ZeroWindow => subject.zero_window(alive_for)?,
             };
-            if let Some(since) = since {
+            if let Some(Moment { since, rto }) = moment {
                 return Ok(Silence {
                     since,
-                    rto: subject.info()?.rto,
+                    rto,
                     socket: subject.socket,
                     _peer: subject.peer,
                 });
@@ -172,9 +172,16 @@ impl Silence {
         match self.socket.take_error() {
             Ok(Some(e)) if e.kind() == ErrorKind::TimedOut => Ok(Some(lasted)),
             Ok(Some(e)) | Err(e) => Err(waited(e)),
-            Ok(None) => Ok(None),
+            Ok(None) => Err(waited(ErrorKind::ConnectionAborted.into())),
         }
     }
+}
+
+/// The moment at which the peer falls silent.
+struct Moment {
+    since: Instant,
+    /// The retransmission timeout before any backoff.
+    rto: Duration,
 }
 
 /// A connection before its peer falls silent.
@@ -212,7 +219,7 @@ impl Subject {
 
     /// The time counts from the handshake, or from the last answer. None if a
     /// busy machine did not arm the timer at once after the handshake.
-    fn idle(&self, alive_for: Duration, at_once: Duration) -> Result<Option<Instant>, Error> {
+    fn idle(&self, alive_for: Duration, at_once: Duration) -> Result<Option<Moment>, Error> {
         if alive_for.is_zero() {
             self.deafen()?;
         }
@@ -222,28 +229,29 @@ impl Subject {
             return Ok(None);
         }
         if alive_for.is_zero() {
-            return Ok(Some(self.made));
+            return self.moment(self.made).map(Some);
         }
         self.live(alive_for)?;
         self.deafen()?;
-        self.last_answer().map(Some)
+        self.moment(self.last_answer()?).map(Some)
     }
 
     /// The time counts from the sending.
-    fn in_flight(&self, alive_for: Duration) -> Result<Instant, Error> {
+    fn in_flight(&self, alive_for: Duration) -> Result<Moment, Error> {
         self.live(alive_for)?;
         self.deafen()?;
-        let since = Instant::now();
+        // Read before the first backoff, which doubles it.
+        let moment = self.moment(Instant::now())?;
         (&self.socket)
             .write_all(&[0])
             .map_err(failed("send a byte"))?;
-        Ok(since)
+        Ok(moment)
     }
 
     /// Fills the peer's window. The time counts from the last segment, which
     /// said that the window is closed. None if a busy machine missed the moment
     /// before the first window probe.
-    fn zero_window(&self, alive_for: Duration) -> Result<Option<Instant>, Error> {
+    fn zero_window(&self, alive_for: Duration) -> Result<Option<Moment>, Error> {
         self.fill().map_err(failed("fill the window"))?;
         if !self.closes()? {
             return Ok(None);
@@ -253,7 +261,7 @@ impl Subject {
         let info = self.info()?;
         // A probe that got through meanwhile would have been answered.
         if info.just_closed || info.window_closed && !alive_for.is_zero() {
-            return self.last_answer().map(Some);
+            return self.moment(self.last_answer()?).map(Some);
         }
         Ok(None)
     }
@@ -295,6 +303,11 @@ impl Subject {
             Ok(None) => Ok(()),
             Ok(Some(e)) | Err(e) => Err(failed(ended)(e)),
         }
+    }
+
+    fn moment(&self, since: Instant) -> Result<Moment, Error> {
+        let rto = self.info()?.rto;
+        Ok(Moment { since, rto })
     }
 
     /// When the last acknowledgement came. The kernel keeps its age in ticks, so

@@ -18,14 +18,15 @@ pub fn limits() -> Result<TcpLimits, Error> {
         source: io::ErrorKind::NotFound.into(),
     })?;
     let known = |key, default: u32| -> Result<u32, Error> {
-        let value = sysctl::read_key(key)?.and_then(|v| v.try_into().ok());
+        let value = sysctl::read_key(key)?.and_then(|v| u32::try_from(v).ok());
         Ok(value.unwrap_or(default))
     };
     // Kernels before 5.13 take an int; more than a byte holds lasts for weeks.
     let retries2 = retries2.clamp(0, 255) as u8;
     let rto_max_ms = known("net.ipv4.tcp_rto_max_ms", DEFAULT.rto_max_ms())?;
     let rto_min_us = known("net.ipv4.tcp_rto_min_us", DEFAULT.rto_min_us())?;
-    // The kernel keeps both in the ranges that are checked here.
+    // The kernel keeps both in these ranges.
+    let (rto_max_ms, rto_min_us) = (rto_max_ms.clamp(1000, 120_000), rto_min_us.max(1));
     Ok(TcpLimits::new(retries2, rto_max_ms, rto_min_us).unwrap_or(DEFAULT))
 }
 

@@ -26,7 +26,7 @@ mod offset {
 /// The fields that are needed here.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TcpInfo {
-    /// The retransmission timeout before any backoff.
+    /// The retransmission timeout, doubled with each retransmission.
     pub(super) rto: Duration,
     /// The time since the last acknowledgement, in whole ticks.
     pub(super) last_ack_received: Duration,

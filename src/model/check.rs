@@ -3,7 +3,8 @@
 //! A path forgets a flow that is silent for longer than its idle timeout. On a
 //! healthy idle connection the silence ends with the next keepalive probe:
 //! `max(time, intvl)` after the last segment, because the timer after a probe
-//! runs for intvl. A lost probe adds intvl. Timers fire late (`super::wheel`).
+//! runs for intvl. A lost probe adds intvl. Timers fire late (`super::wheel`), and
+//! the probe takes its time to reach the box.
 
 use serde::Serialize;
 
@@ -28,9 +29,10 @@ pub enum Verdict {
 pub struct Check {
     /// The verdict.
     pub verdict: Verdict,
-    /// The idle timeout less the longest silence with one probe lost, in
-    /// milliseconds. Negative if it is too short by so much.
-    pub margin_ms: i64,
+    /// The idle timeout less the longest silence with one probe lost and the
+    /// probe's way, in milliseconds. Negative if it is too short by so much;
+    /// none with probes 1, which forgives no loss.
+    pub margin_ms: Option<i64>,
 }
 
 /// The longest silence, in milliseconds, of a healthy idle connection that
@@ -43,10 +45,13 @@ pub fn silence_ms(settings: Settings, lost: u8, hz: Option<Hz>) -> u64 {
 
 /// The longest silence, in milliseconds, of a healthy idle connection that
 /// loses one probe, on any kernel: a path that forgets flows only after more
-/// than this keeps the connection.
-pub fn survives_idle_ms(settings: Settings) -> u64 {
-    silence_ms(settings, 1, None)
+/// than this keeps the connection. None with probes 1, which forgives no loss.
+pub fn survives_idle_ms(settings: Settings) -> Option<u64> {
+    (settings.probes() > 1).then(|| silence_ms(settings, 1, None))
 }
+
+/// Time for a probe to reach the box that must see it.
+pub const TRAVEL_MS: u64 = 1000;
 
 /// Whether settings keep an idle connection through a path with this idle
 /// timeout, on a kernel with this tick rate.
@@ -61,10 +66,11 @@ pub fn survives_idle_ms(settings: Settings) -> u64 {
 /// ```
 pub fn check(settings: Settings, idle_timeout_s: u32, hz: Option<Hz>) -> Check {
     let timeout_ms = u64::from(idle_timeout_s) * 1000;
-    let one_lost_ms = silence_ms(settings, 1, hz);
-    let verdict = if silence_ms(settings, 0, hz) >= timeout_ms {
+    let needs_ms = |lost| silence_ms(settings, lost, hz) + TRAVEL_MS;
+    let forgiving = settings.probes() > 1;
+    let verdict = if needs_ms(0) > timeout_ms {
         Verdict::Unsafe
-    } else if one_lost_ms >= timeout_ms || settings.probes() == 1 {
+    } else if needs_ms(1) > timeout_ms || !forgiving {
         Verdict::Fragile
     } else {
         Verdict::Safe
@@ -72,7 +78,7 @@ pub fn check(settings: Settings, idle_timeout_s: u32, hz: Option<Hz>) -> Check {
     let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
     Check {
         verdict,
-        margin_ms: signed(timeout_ms) - signed(one_lost_ms),
+        margin_ms: forgiving.then(|| signed(timeout_ms) - signed(needs_ms(1))),
     }
 }
 
@@ -88,23 +94,25 @@ mod tests {
     #[test]
     fn a_lost_probe_after_a_long_intvl_costs_two_of_them() {
         let late = |s: u64| s * 1000 + lateness_ms(s * 1000, None);
-        assert_eq!(survives_idle_ms(settings(240, 30, 6)), late(240) + late(30));
-        assert_eq!(survives_idle_ms(settings(30, 75, 9)), late(75) + late(75));
+        let survives = |t, i| survives_idle_ms(settings(t, i, 9)).unwrap();
+        assert_eq!(survives(240, 30), late(240) + late(30));
+        assert_eq!(survives(30, 75), late(75) + late(75));
     }
 
     #[test]
     fn the_margin_counts_one_lost_probe() {
         let found = check(settings(240, 30, 6), 350, None);
         assert_eq!(found.verdict, Verdict::Safe);
-        assert_eq!(found.margin_ms, 350_000 - 304_287);
-        assert!(check(settings(320, 30, 6), 350, Hz::new(250)).margin_ms < 0);
+        assert_eq!(found.margin_ms, Some(350_000 - 304_287 - 1000));
+        assert!(check(settings(320, 30, 6), 350, Hz::new(250)).margin_ms < Some(0));
     }
 
     #[test]
     fn a_single_probe_forgives_no_loss() {
         let found = check(settings(60, 10, 1), 350, None);
         assert_eq!(found.verdict, Verdict::Fragile);
-        assert!(found.margin_ms > 0);
+        assert_eq!(found.margin_ms, None);
+        assert_eq!(survives_idle_ms(settings(60, 10, 1)), None);
     }
 
     #[test]

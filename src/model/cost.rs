@@ -42,10 +42,15 @@ pub fn cost(settings: Settings, connections: u64) -> Cost {
     };
     Cost {
         connections,
-        packets_per_hour: connections as f64 * 2.0 * 3600.0 / refresh_s as f64,
+        packets_per_hour: rounded(connections as f64 * 2.0 * 3600.0 / refresh_s as f64),
         bytes_per_day: a_day(EXCHANGE_BYTES_IPV4),
         bytes_per_day_ipv6: a_day(EXCHANGE_BYTES_IPV6),
     }
+}
+
+/// To a thousandth: more says nothing.
+fn rounded(value: f64) -> f64 {
+    (value * 1000.0).round() / 1000.0
 }
 
 #[cfg(test)]

@@ -7,13 +7,10 @@
 use serde::Serialize;
 use thiserror::Error;
 
-use super::check::silence_ms;
+use super::check::{TRAVEL_MS, silence_ms};
 use super::duration::{milliseconds, seconds};
 use super::settings::{MAX_SECONDS, Settings};
 use super::time_to_drop::idle;
-
-/// Time for a probe to reach the box that must see it.
-const TRAVEL_MS: u64 = 1000;
 
 /// Probes further apart than this are not lost together more rarely.
 const FAR_APART_S: u32 = 10;

@@ -25,7 +25,8 @@ pub struct PathCheck {
     pub refreshed_by_keepalive: bool,
     /// The verdict.
     pub verdict: Verdict,
-    /// The margin with one probe lost; none if keepalive does not refresh it.
+    /// The margin with one probe lost; none if keepalive does not refresh it, or
+    /// forgives no loss.
     #[serde(rename = "margin_s", serialize_with = "as_difference")]
     pub margin_ms: Option<i64>,
 }
@@ -49,7 +50,7 @@ pub struct CheckReport {
     /// The worst verdict on what was asked for and this machine's own conntrack;
     /// none if nothing was asked for.
     pub verdict: Option<Verdict>,
-    /// The smallest margin of these; none if keepalive does not refresh one.
+    /// The smallest margin of these; none if one has none.
     #[serde(rename = "margin_s", serialize_with = "as_difference")]
     pub margin_ms: Option<i64>,
     /// Whether the paths are all known ones, because none was asked for.
@@ -86,7 +87,7 @@ pub fn check(
     let mut checks: Vec<PathCheck> = paths.iter().map(|p| on_path(settings, p, hz)).collect();
     let given = idle_timeout_s.map(|s| on_timeout(settings, "the idle timeout given", s, hz));
     let conntrack = netns.enter(conntrack::established_timeout_s)??;
-    let own = conntrack.map(|s| on_timeout(settings, "conntrack on this machine", s, hz));
+    let own = conntrack.map(|s| on_timeout(settings, "conntrack here", s, hz));
     checks.extend(given.into_iter().chain(own));
     let worst = checks.iter().map(|path| path.verdict).max();
     let margins: Option<Vec<i64>> = checks.iter().map(|path| path.margin_ms).collect();
@@ -135,6 +136,6 @@ fn on_timeout(
         idle_timeout_s,
         refreshed_by_keepalive: true,
         verdict,
-        margin_ms: Some(margin_ms),
+        margin_ms,
     }
 }

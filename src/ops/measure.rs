@@ -41,6 +41,7 @@ pub struct MeasureReport {
     /// The kernel's tick rate.
     pub hz: Option<Hz>,
     /// The connection's own retransmission timeout before any backoff.
+    #[serde(rename = "rto_s", serialize_with = "as_seconds")]
     pub rto_ms: u64,
     /// When the drop should come.
     #[serde(flatten, serialize_with = "Span::as_drop")]

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::{Error, Result, profiles, require_machine};
+use super::{Error, Result, profiles, require_machine, warnings};
 use crate::kernel::{tcp, tick};
 use crate::model::check::silence_ms;
 use crate::model::cost::{Cost, cost};
@@ -64,6 +64,8 @@ pub struct PlanReport {
     pub ready_made: Vec<ReadyMade>,
     /// What it costs while the connections are healthy.
     pub cost: Cost,
+    /// What is worth knowing.
+    pub warnings: Vec<String>,
 }
 
 /// Finds the settings.
@@ -101,23 +103,13 @@ pub fn plan(root: &Root, purpose: &Purpose, connections: u64) -> Result<PlanRepo
         profile_command: purpose.profile_command(),
         silence_ms: silence_ms(settings, wish.lost_probes, None),
         idle: idle(settings, None, None),
-        in_flight: in_flight(&Conditions {
-            user_timeout: None,
-            rtt: None,
-            rto: None,
-            limits: tcp::limits()?,
-            hz: tick::rate(),
-        }),
+        in_flight: in_flight(&Conditions::next_door(tcp::limits()?, tick::rate())),
         cost: cost(settings, connections),
+        warnings: warnings(settings),
     })
 }
 
 impl Purpose {
-    /// Whether anything was asked for.
-    pub fn is_empty(&self) -> bool {
-        self.paths.is_empty() && self.idle_timeout_s.is_none() && self.detect_within_s.is_none()
-    }
-
     /// A profile that serves the purpose.
     ///
     /// # Errors

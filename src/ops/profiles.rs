@@ -8,11 +8,11 @@ use serde::Serialize;
 use super::files::{Change, FilePlan};
 use super::{Error, Result, warnings};
 use crate::boot::{self, lock};
-use crate::kernel::{signals, tick};
+use crate::kernel::signals;
 use crate::model::builtin::{self, Builtin};
 use crate::model::check::survives_idle_ms;
 use crate::model::similar::similar;
-use crate::model::span::as_seconds;
+use crate::model::span::{as_seconds, as_seconds_if_any};
 use crate::model::time_to_drop::{Idle, idle};
 use crate::model::{Profile, ProfileName, Settings};
 use crate::root::Root;
@@ -86,10 +86,9 @@ fn names(root: &Root) -> Result<Vec<ProfileName>> {
 /// Names that were perhaps meant.
 fn alike(root: &Root, wanted: &ProfileName) -> Vec<ProfileName> {
     let all = names(root).unwrap_or_default();
-    let found = similar(wanted.as_str(), all.iter().map(ProfileName::as_str));
-    all.iter()
-        .filter(|name| found.contains(&name.as_str()))
-        .cloned()
+    similar(wanted.as_str(), all.iter().map(ProfileName::as_str))
+        .into_iter()
+        .filter_map(|name| name.parse().ok())
         .collect()
 }
 
@@ -106,8 +105,9 @@ pub struct ProfileEntry {
     pub settings: Settings,
     /// The longest silence it keeps to, one probe lost and each timer as late
     /// as it can be: a path that forgets later than this keeps the connection.
-    #[serde(rename = "survives_idle_s", serialize_with = "as_seconds")]
-    pub survives_idle_ms: u64,
+    /// None with probes 1, which forgives no loss.
+    #[serde(rename = "survives_idle_s", serialize_with = "as_seconds_if_any")]
+    pub survives_idle_ms: Option<u64>,
     /// The time to drop of an idle connection.
     #[serde(rename = "drop_s", serialize_with = "as_seconds")]
     pub drop_ms: u64,
@@ -167,12 +167,12 @@ pub struct ProfileReport {
     /// The path it is made for.
     pub path: Option<MadeFor>,
     /// As in [`ProfileEntry`].
-    #[serde(rename = "survives_idle_s", serialize_with = "as_seconds")]
-    pub survives_idle_ms: u64,
+    #[serde(rename = "survives_idle_s", serialize_with = "as_seconds_if_any")]
+    pub survives_idle_ms: Option<u64>,
     /// The time to drop of an idle connection.
     #[serde(rename = "drop_s", serialize_with = "as_seconds")]
     pub drop_ms: u64,
-    /// The same, in full.
+    /// The same in full, on any kernel.
     pub idle: Idle,
     /// What is worth knowing.
     pub warnings: Vec<String>,
@@ -192,7 +192,7 @@ pub fn show(root: &Root, name: &ProfileName) -> Result<ProfileReport> {
     } = found;
     let hides_builtin = file.is_some() && builtin.is_some();
     let builtin = builtin.filter(|_| !hides_builtin);
-    let idle = idle(profile.settings, None, tick::rate());
+    let idle = idle(profile.settings, None, None);
     Ok(ProfileReport {
         name: profile.name,
         origin,

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::verify::EnabledReport;
-use super::{Result, rate_at_boot, require_machine};
+use super::{Result, rate_at_boot, require_machine, warnings};
 use crate::boot::dropin;
 use crate::boot::next::{Next, Sources};
 use crate::chain::chain;
@@ -45,6 +45,8 @@ pub struct ShowReport {
     pub drift: bool,
     /// The settings it would change.
     pub drifting: Vec<Setting>,
+    /// What is worth knowing of what is in force.
+    pub warnings: Vec<String>,
     /// What is broken, and has to be mended before the rest can be trusted.
     pub problems: Vec<String>,
 }
@@ -66,13 +68,7 @@ pub fn show(root: &Root, netns: &NetNs) -> Result<ShowReport> {
     };
     let settings = here.map(|(values, _)| values);
     let legal = settings.map(Settings::try_from);
-    let conditions = here.map(|(_, limits)| Conditions {
-        user_timeout: None,
-        rtt: None,
-        rto: None,
-        limits,
-        hz: tick::rate(),
-    });
+    let conditions = here.map(|(_, limits)| Conditions::next_door(limits, tick::rate()));
     let (kept, problems) = match dropin::read(root) {
         Ok(kept) => (kept, Vec::new()),
         Err(e) => (None, vec![chain(&e)]),
@@ -97,6 +93,7 @@ pub fn show(root: &Root, netns: &NetNs) -> Result<ShowReport> {
             .and_then(|s| s.ok())
             .zip(conditions)
             .map(|(settings, conditions)| TimeToDrop::new(settings, &conditions)),
+        warnings: legal.and_then(|s| s.ok()).map(warnings).unwrap_or_default(),
         harm: legal.and_then(|s| s.err()).map(|e| e.to_string()),
         elsewhere,
         enabled: sources.kept.as_ref().map(EnabledReport::from),

@@ -159,15 +159,17 @@ pub(super) fn conditions(netns: &NetNs, question: &Question) -> Result<(Settings
     let settings = settings(netns, question.settings)?;
     let in_force = netns.enter(tcp::limits)??;
     let rto_max_ms = question.rto_max.map(rto_max_ms).transpose()?;
+    let limits = TcpLimits::new(
+        question.retries2.unwrap_or(in_force.retries2()),
+        rto_max_ms.unwrap_or(in_force.rto_max_ms()),
+        in_force.rto_min_us(),
+    )?;
+    question.rto.map_or(Ok(()), |rto| limits.check_rto(rto))?;
     let conditions = Conditions {
         user_timeout,
         rtt: question.rtt,
         rto: question.rto,
-        limits: TcpLimits::new(
-            question.retries2.unwrap_or(in_force.retries2()),
-            rto_max_ms.unwrap_or(in_force.rto_max_ms()),
-            in_force.rto_min_us(),
-        )?,
+        limits,
         hz: question.hz.or_else(tick::rate),
     };
     Ok((settings, conditions))

@@ -45,9 +45,13 @@ fn the_verdict_and_the_exit_code_agree() {
         let json = said.json();
         assert_eq!(json["verdict"], verdict, "{flags}");
         assert_eq!(json["paths"][0]["path"], "aws-nat");
+        if flags.ends_with("--probes 1") {
+            assert_eq!(json["margin_s"], Value::Null);
+            continue;
+        }
         let margin = json["margin_s"].as_f64().unwrap();
-        let silence = json["silence_one_lost_s"].as_f64().unwrap();
-        assert!((margin - (350.0 - silence)).abs() < 0.001, "{flags}");
+        let needs = json["silence_one_lost_s"].as_f64().unwrap() + 1.0;
+        assert!((margin - (350.0 - needs)).abs() < 0.001, "{flags}");
     }
     let said = run(&format!("check --idle-timeout 350s {SAFE}")).code(0);
     assert!(said.stdout.starts_with("Safe: "), "{}", said.stdout);
@@ -65,7 +69,8 @@ fn no_probe_refreshes_what_counts_bytes() {
 sandboxed! {
     fn check_takes_what_is_in_force() {
         put_in_force([7200, 75, 9]);
-        run("check --path aws-nat").code(3).says("Unsafe: ").says("7200/75/9");
+        let said = run("check --path aws-nat").code(3).says("Unsafe: ").says("7200/75/9");
+        assert!(said.stdout.contains("Try: keepalivectl plan --path aws-nat\n"));
         put_in_force([240, 30, 6]);
         let json = run("check --path aws-nat --json").code(0).json();
         assert_eq!(json["from_kernel"], true);

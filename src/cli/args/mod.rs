@@ -11,7 +11,7 @@ use keepalivectl::model::{Hz, ProfileName};
 
 use values::WISH;
 pub use values::{
-    AllValues, Between, Conditions, Namespace, PurposeArguments, SomeValues, StateWord,
+    AllValues, Between, ConditionArguments, Namespace, PurposeArguments, SomeValues, StateWord,
 };
 
 const EXAMPLES: &str = "\
@@ -191,13 +191,14 @@ pub struct TimeToDrop {
     pub values: SomeValues,
 
     #[command(flatten)]
-    pub conditions: Conditions,
+    pub conditions: ConditionArguments,
 
     /// The round-trip time, with its unit: 80ms. Without, below 1 ms
     #[arg(long, value_name = "DURATION", value_parser = parse_with_unit)]
     pub rtt: Option<Duration>,
 
-    /// The socket's own retransmission timeout, as `ss -i` shows it: 204ms
+    /// The socket's own retransmission timeout, as `ss -i` shows it while there is
+    /// no backoff: 204ms
     #[arg(long, value_name = "DURATION", value_parser = parse_with_unit, conflicts_with = "rtt")]
     pub rto: Option<Duration>,
 
@@ -214,7 +215,7 @@ pub struct TimeToDrop {
     pub timeline: bool,
 
     /// Count the cost of so many connections
-    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub connections: u64,
 
     #[command(flatten)]
@@ -242,7 +243,7 @@ pub struct Plan {
     pub purpose: PurposeArguments,
 
     /// Count the cost of so many connections
-    #[arg(long, value_name = "COUNT", default_value_t = 1)]
+    #[arg(long, value_name = "COUNT", default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..))]
     pub connections: u64,
 }
 
@@ -253,7 +254,7 @@ pub struct Measure {
     pub values: SomeValues,
 
     #[command(flatten)]
-    pub conditions: Conditions,
+    pub conditions: ConditionArguments,
 
     /// The state that the silent peer leaves the connection in
     #[arg(long, value_name = "STATE", value_enum, default_value = "idle")]

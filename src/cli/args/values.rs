@@ -79,12 +79,22 @@ pub(super) const PURPOSE: [&str; 4] = [WISH[0], WISH[1], WISH[2], "lost_probes"]
 pub struct Between {
     /// A known path (see `paths`); several where a connection goes through several
     #[arg(long, value_name = "NAME", value_parser = path::parse)]
-    pub path: Vec<&'static Path>,
+    path: Vec<&'static Path>,
 
     /// The time after which a box on the way forgets an idle flow
     #[arg(long, value_name = "DURATION", value_parser = parse_seconds_u32,
         allow_negative_numbers = true)]
     pub idle_timeout: Option<u32>,
+}
+
+impl Between {
+    /// The paths, each once.
+    pub fn paths(&self) -> Vec<&'static Path> {
+        let mut paths = self.path.clone();
+        paths.sort_by_key(|path| path.name);
+        paths.dedup();
+        paths
+    }
 }
 
 /// What settings must do.
@@ -107,7 +117,7 @@ impl PurposeArguments {
     /// The same for the library.
     pub fn purpose(&self) -> Purpose {
         Purpose {
-            paths: self.between.path.clone(),
+            paths: self.between.paths(),
             idle_timeout_s: self.between.idle_timeout,
             detect_within_s: self.detect_within,
             lost_probes: self.lost_probes,
@@ -126,7 +136,7 @@ fn parse_seconds_u32(text: &str) -> Result<u32, Box<dyn Error + Send + Sync>> {
 
 /// What counts besides the three settings.
 #[derive(Debug, Args)]
-pub struct Conditions {
+pub struct ConditionArguments {
     /// The socket's TCP_USER_TIMEOUT, with its unit: 2500ms, 30s
     ///
     /// With it, probes does not count: an idle connection is dropped at the

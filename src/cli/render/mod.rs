@@ -77,11 +77,12 @@ fn cost(cost: &Cost) -> String {
         n => format!("{n} connections"),
     };
     let packets = match cost.packets_per_hour {
-        few if few < 10.0 => format!("{few:.1}"),
-        many => format!("{many:.0}"),
+        few if few < 1.0 => format!("{:.1} packets a day", few * 24.0),
+        few if few < 10.0 => format!("{few:.1} packets an hour"),
+        many => format!("{many:.0} packets an hour"),
     };
     format!(
-        "{packets} packets an hour and {} a day for {connections} (IPv6: {})",
+        "{packets} and {} a day for {connections} (IPv6: {})",
         bytes(cost.bytes_per_day),
         bytes(cost.bytes_per_day_ipv6)
     )
@@ -91,7 +92,7 @@ fn cost(cost: &Cost) -> String {
 fn bytes(count: u64) -> String {
     let mut value = count as f64;
     for unit in ["B", "kB", "MB", "GB", "TB"] {
-        if value < 1000.0 {
+        if value < 999.95 {
             return match unit {
                 "B" => format!("{count} B"),
                 _ => format!("{value:.1} {unit}"),

@@ -2,12 +2,12 @@
 
 use comfy_table::ColumnConstraint;
 use keepalivectl::model::check::Verdict;
-use keepalivectl::model::duration::{milliseconds, seconds};
+use keepalivectl::model::duration::seconds;
 use keepalivectl::model::path::OnExpiry;
 use keepalivectl::ops::check::{CheckReport, PathCheck};
 use keepalivectl::ops::paths::PathEntry;
 
-use super::{at_most, headline, lines, table, terminal_width, warnings};
+use super::{at_least, at_most, headline, lines, table, terminal_width, warnings};
 
 /// All known paths, one line each.
 pub fn list(paths: &[PathEntry]) -> String {
@@ -81,8 +81,9 @@ pub fn check(report: &CheckReport) -> String {
     }
     text.push_str(&lines(&rows));
     text.push_str(
-        "\nMARGIN: what is left of the idle timeout with one probe lost and late timers.\n",
+        "\nMARGIN: what is left with one probe lost, late timers and a second for the way.\n",
     );
+    text.push_str(&next_steps(report));
     text.push_str(&warnings(&report.warnings));
     text
 }
@@ -108,6 +109,7 @@ fn answer(report: &CheckReport) -> String {
 fn verdict(path: &PathCheck) -> &'static str {
     match path.verdict {
         Verdict::Safe => "safe",
+        Verdict::Fragile if path.margin_ms.is_none() => "fragile: probes 1 forgives no loss",
         Verdict::Fragile => "fragile: one lost probe breaks it",
         Verdict::Unsafe if !path.refreshed_by_keepalive => "unsafe: it counts bytes, not probes",
         Verdict::Unsafe => "unsafe",
@@ -118,10 +120,35 @@ fn margin(path: &PathCheck) -> String {
     let Some(ms) = path.margin_ms else {
         return "-".to_owned();
     };
-    let size = match ms.unsigned_abs() {
-        short if short < 10_000 => milliseconds(short),
-        long => seconds(long / 1000),
-    };
-    let sign = if ms < 0 { "-" } else { "" };
-    format!("{sign}{size}")
+    // What is missing is rounded up, and what is left is rounded down.
+    match ms < 0 {
+        true => format!("-{}", at_most(ms.unsigned_abs())),
+        false => at_least(ms.unsigned_abs()),
+    }
+}
+
+/// What else can be done about the paths that are not safe.
+fn next_steps(report: &CheckReport) -> String {
+    if report.all_known || report.verdict == Some(Verdict::Safe) {
+        return String::new();
+    }
+    let mut text = String::new();
+    let unsafe_paths = || report.paths.iter().filter(|p| p.verdict != Verdict::Safe);
+    let refreshed: Vec<String> = unsafe_paths()
+        .filter(|path| path.refreshed_by_keepalive)
+        .map(|path| match path.path {
+            Some(name) => format!(" --path {name}"),
+            None => format!(" --idle-timeout {}", path.idle_timeout_s),
+        })
+        .collect();
+    if !refreshed.is_empty() {
+        text.push_str(&format!("Try: keepalivectl plan{}\n", refreshed.concat()));
+    }
+    for path in unsafe_paths().filter(|path| !path.refreshed_by_keepalive) {
+        text.push_str(&format!(
+            "{} needs bytes: raise its timeout, or let the program send something itself.\n",
+            path.title
+        ));
+    }
+    text
 }

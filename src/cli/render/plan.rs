@@ -4,7 +4,7 @@ use keepalivectl::model::duration::seconds;
 use keepalivectl::model::plan::probes;
 use keepalivectl::ops::plan::PlanReport;
 
-use super::{at_least, at_most, body, cost, headline, lines, table};
+use super::{at_least, at_most, body, cost, headline, lines, table, warnings};
 
 /// The settings, what they do, and the commands that take them.
 pub fn people(report: &PlanReport) -> String {
@@ -28,9 +28,10 @@ pub fn people(report: &PlanReport) -> String {
         ));
     }
     text.push_str(
-        "They count for sockets with SO_KEEPALIVE on and no values of their own. With data in \
-         flight,\nonly tcp_retries2 or the socket's TCP_USER_TIMEOUT drops sooner.\n",
+        "These settings count for sockets with SO_KEEPALIVE on and no values of their own.\nWith \
+         data in flight, only tcp_retries2 or the socket's TCP_USER_TIMEOUT drops sooner.\n",
     );
+    text.push_str(&warnings(&report.warnings));
     text
 }
 

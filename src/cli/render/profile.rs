@@ -27,7 +27,7 @@ pub fn list(entries: &[ProfileEntry]) -> String {
             entry.settings.intvl().to_string(),
             entry.settings.probes().to_string(),
             at_least(entry.drop_ms),
-            at_most(entry.survives_idle_ms),
+            entry.survives_idle_ms.map_or("-".to_owned(), at_most),
         ];
         row.extend(wide.then_some(about_it));
         rows.add_row(row);
@@ -57,15 +57,17 @@ pub fn show(report: &ProfileReport) -> String {
     );
     let _ = writeln!(
         text,
-        "Drops an idle connection, its peer silent, after {}.",
+        "On any kernel, drops an idle connection whose peer is silent after {}.",
         dropped_after(report.idle.drop)
     );
-    let _ = writeln!(
-        text,
-        "On any kernel, survives a path that forgets an idle flow after more than {}, one probe \
-         lost and the timers late.",
-        at_most(report.survives_idle_ms)
-    );
+    if let Some(survives) = report.survives_idle_ms {
+        let _ = writeln!(
+            text,
+            "On any kernel, survives a path that forgets an idle flow after more than {}, one probe \
+             lost.",
+            at_most(survives)
+        );
+    }
     if let Some(path) = &report.path {
         let timeout = seconds(path.idle_timeout_s.into());
         let _ = writeln!(

@@ -35,6 +35,7 @@ pub fn people(report: &ShowReport) -> String {
     }
     let overrides = report.next_boot.overrides.iter().map(ToString::to_string);
     let notes: Vec<String> = overrides.chain(report.next_boot.notes.clone()).collect();
+    text.push_str(&warnings(&report.warnings));
     text.push_str(&warnings(&notes));
     text
 }

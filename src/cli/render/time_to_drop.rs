@@ -69,7 +69,9 @@ fn rows(report: &TimeToDropReport) -> Vec<Row<'_>> {
             state: State::Idle,
             drop: idle.end.drop,
             decided_by: match idle.end.decided_by {
-                DecidedBy::UserTimeout => "the user timeout; probes does not count".to_owned(),
+                DecidedBy::UserTimeout => {
+                    format!("time + {n} × intvl, the first past the user timeout")
+                }
                 // An answered probe has armed the timer for intvl.
                 _ if report.settings.intvl() > report.settings.time() => {
                     format!("time + {n} × intvl; after a probe {} × intvl", n + 1)
@@ -102,7 +104,7 @@ fn rows(report: &TimeToDropReport) -> Vec<Row<'_>> {
                 DecidedBy::UserTimeout => {
                     "the user timeout, from the first window probe".to_owned()
                 }
-                _ => format!("tcp_retries2 {retries2}; long closed: {long} at the latest"),
+                _ => format!("tcp_retries2 {retries2}; after {long} if long closed"),
             },
             timeline: zero_window.timeline.as_deref(),
         });

@@ -55,13 +55,7 @@ pub struct InFlight {
 /// ```
 /// use keepalivectl::model::Hz;
 /// use keepalivectl::model::time_to_drop::{Conditions, TcpLimits, in_flight};
-/// let idle_lan = Conditions {
-///     user_timeout: None,
-///     rtt: None,
-///     rto: None,
-///     limits: TcpLimits::KERNEL_DEFAULT,
-///     hz: Hz::new(250),
-/// };
+/// let idle_lan = Conditions::next_door(TcpLimits::KERNEL_DEFAULT, Hz::new(250));
 /// // "924.6 seconds" in the kernel's documentation is where it can begin.
 /// assert!(in_flight(&idle_lan).drop.earliest_ms > 924_600);
 /// ```

@@ -30,6 +30,13 @@ pub enum LimitsError {
         humantime::format_duration(*.0)
     )]
     RtoMax(Duration),
+    /// A socket cannot have this timeout.
+    #[error(
+        "a retransmission timeout of {} is refused: a socket has 1 ms to tcp_rto_max_ms, in whole \
+         milliseconds",
+        humantime::format_duration(*.0)
+    )]
+    Rto(Duration),
     /// A shortest retransmission timeout of nothing.
     #[error("a shortest retransmission timeout of 0 is refused: tcp_rto_min_us takes 1 or more")]
     RtoMin,
@@ -73,6 +80,19 @@ impl TcpLimits {
             rto_max_ms,
             rto_min_us,
         })
+    }
+
+    /// Refuses a timeout that no socket has.
+    ///
+    /// # Errors
+    /// [`LimitsError::Rto`].
+    pub fn check_rto(&self, rto: Duration) -> Result<(), LimitsError> {
+        let longest = Duration::from_millis(self.rto_max_ms.into());
+        let whole = rto.subsec_nanos().is_multiple_of(1_000_000);
+        match whole && !rto.is_zero() && rto <= longest {
+            true => Ok(()),
+            false => Err(LimitsError::Rto(rto)),
+        }
     }
 
     /// `tcp_retries2`.
@@ -124,6 +144,12 @@ impl TcpLimits {
             earliest_ms: least.earliest_ms.clamp(1, max.earliest_ms),
             latest_ms: most.latest_ms.clamp(1, max.latest_ms),
         }
+    }
+
+    /// A socket's own timeout, within what the kernel takes.
+    pub(super) fn own_rto(&self, rto: Duration, hz: Option<Hz>) -> Span {
+        let ms = u64::try_from(rto.as_millis()).unwrap_or(u64::MAX);
+        Span::exactly(ms.clamp(1, self.rto_max(hz).earliest_ms))
     }
 
     /// The time, counted from the first retransmission, after which the kernel

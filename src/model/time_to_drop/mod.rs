@@ -91,8 +91,9 @@ pub struct Conditions {
     pub user_timeout: Option<UserTimeout>,
     /// The smoothed round-trip time; none for a peer next door (below 1 ms).
     pub rtt: Option<Duration>,
-    /// The socket's own retransmission timeout, which `ss -i` shows; none to
-    /// take what the round-trip time gives.
+    /// The socket's own retransmission timeout before any backoff, as `ss -i`
+    /// shows it while nothing is retransmitted; none to take what the round-trip
+    /// time gives.
     pub rto: Option<Duration>,
     /// The limits of retransmission.
     pub limits: TcpLimits,
@@ -101,10 +102,21 @@ pub struct Conditions {
 }
 
 impl Conditions {
+    /// A socket without a user timeout, and a peer next door.
+    pub fn next_door(limits: TcpLimits, hz: Option<Hz>) -> Conditions {
+        Conditions {
+            user_timeout: None,
+            rtt: None,
+            rto: None,
+            limits,
+            hz,
+        }
+    }
+
     /// The retransmission timeout before any backoff.
     fn rto(&self) -> Span {
         match self.rto {
-            Some(rto) => Span::exactly(u64::try_from(rto.as_millis()).unwrap_or(u64::MAX).max(1)),
+            Some(rto) => self.limits.own_rto(rto, self.hz),
             None => self.limits.rto(self.rtt, self.hz),
         }
     }
@@ -206,16 +218,17 @@ mod tests {
         (
             proptest::option::of(prop_oneof![1..100_000u64, 1..5_000_000u64]),
             proptest::option::of(0..5_000_000u64),
+            proptest::option::of(any::<u64>()),
             0..=255u8,
             1000..=120_000u32,
             1..=1_000_000u32,
             proptest::option::of(prop_oneof![Just(100), Just(250), Just(300), Just(1000)]),
         )
             .prop_map(
-                |(ut, rtt, retries2, rto_max_ms, rto_min_us, hz)| Conditions {
+                |(ut, rtt, rto, retries2, rto_max_ms, rto_min_us, hz)| Conditions {
                     user_timeout: ut.map(|ms| Duration::from_millis(ms).try_into().unwrap()),
                     rtt: rtt.map(Duration::from_micros),
-                    rto: None,
+                    rto: rto.map(Duration::from_micros),
                     limits: TcpLimits::new(retries2, rto_max_ms, rto_min_us).unwrap(),
                     hz: hz.and_then(Hz::new),
                 },
