@@ -18,10 +18,10 @@ use keepalivectl::kernel::netns::NetNs;
 use keepalivectl::model::check::Verdict;
 use keepalivectl::model::{Profile, Settings, State};
 use keepalivectl::ops::time_to_drop::Question;
-use keepalivectl::ops::{self, apply, check, enable, measure, paths, plan, profiles};
+use keepalivectl::ops::{self, apply, check, enable, measure, netns, paths, plan, profiles};
 use keepalivectl::root::Root;
 
-use args::{Cli, Command, ConditionArguments, Namespace, ProfileCommand, SomeValues};
+use args::{Cli, Command, ConditionArguments, Namespace, NetnsCommand, ProfileCommand, SomeValues};
 use countdown::Countdown;
 use output::{Face, Failure};
 
@@ -60,6 +60,9 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
         }
         Command::Measure(args) => measure(&root, args, face),
         Command::Profile { command } => profile(&root, command, face),
+        Command::Netns {
+            command: NetnsCommand::List,
+        } => face.print(&netns::list(&root)?, render::netns::list),
         Command::Apply {
             name,
             values,

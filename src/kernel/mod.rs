@@ -9,9 +9,12 @@ mod guard;
 pub mod keepalive;
 pub mod lab;
 mod link;
+pub mod namespaces;
+mod netlink;
 pub mod netns;
 pub mod release;
 pub mod signals;
+pub mod sock_diag;
 mod sysctl;
 pub mod tcp;
 mod tcp_info;
@@ -118,6 +121,15 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
+    /// The namespaces cannot be listed.
+    #[error("cannot list the network namespaces in /proc")]
+    Namespaces(#[source] io::Error),
+    /// A namespace has gone away since it was found.
+    #[error("it has gone away")]
+    Gone,
+    /// The kernel does not list its sockets.
+    #[error("cannot list the TCP sockets (sock_diag)")]
+    Sockets(#[source] io::Error),
     /// The namespace's identity cannot be read.
     #[error("cannot tell this network namespace from others")]
     Identity(#[source] io::Error),

@@ -10,6 +10,7 @@ pub mod check;
 pub mod enable;
 pub mod files;
 pub mod measure;
+pub mod netns;
 pub mod paths;
 pub mod plan;
 pub mod profiles;

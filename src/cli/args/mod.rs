@@ -114,6 +114,13 @@ pub enum Command {
         command: ProfileCommand,
     },
 
+    /// Look into the network namespaces of this machine
+    Netns {
+        /// What to do with them
+        #[command(subcommand)]
+        command: NetnsCommand,
+    },
+
     /// Put a profile or single values in force now, all or nothing
     ///
     /// Connections that are open already follow when their running timer
@@ -263,6 +270,18 @@ pub struct Measure {
     /// Let the peer live and answer for so long first, with its unit: 5s
     #[arg(long, value_name = "DURATION", value_parser = parse_with_unit)]
     pub alive_for: Option<Duration>,
+}
+
+/// What to do with network namespaces.
+#[derive(Debug, Subcommand)]
+pub enum NetnsCommand {
+    /// List them: the three settings of each, its established sockets, and who is
+    /// in it
+    ///
+    /// A new network namespace, such as a container's, starts from the kernel's
+    /// 7200/75/9, whatever the host has. Without root, only those of your own
+    /// processes can be seen.
+    List,
 }
 
 /// What to do with profiles.

@@ -3,6 +3,7 @@
 pub mod apply;
 pub mod enable;
 pub mod measure;
+pub mod netns;
 pub mod path;
 pub mod plan;
 pub mod profile;

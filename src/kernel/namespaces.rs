@@ -1,0 +1,143 @@
+//! The network namespaces of this machine: those that have a name, and those
+//! that a process is in.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use super::netns::NetNs;
+
+/// Where `ip netns` keeps its names.
+const NAMES: &str = "/run/netns";
+
+/// One network namespace.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Namespace {
+    /// The number of its file, which tells it from all others that exist now.
+    pub inode: u64,
+    /// Its names, if `ip netns` or a container runtime gave it some.
+    pub names: Vec<String>,
+    /// The processes in it.
+    pub processes: Vec<i32>,
+}
+
+/// What was found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Namespaces {
+    /// Those that could be told apart, by inode.
+    pub found: Vec<Namespace>,
+    /// Processes whose namespace may not be seen: those of other users, without
+    /// root (`ptrace(2)`, PTRACE_MODE_READ_FSCREDS).
+    pub unseen_processes: usize,
+}
+
+impl Namespace {
+    /// The ways into it, the most lasting first. The caller is in its own
+    /// already, which takes no privilege.
+    pub fn ways(&self) -> impl Iterator<Item = NetNs> {
+        let own = (own_inode() == Some(self.inode)).then_some(NetNs::Current);
+        let names = self.names.iter().cloned().map(NetNs::Named);
+        let processes = self.processes.iter().copied().map(NetNs::Process);
+        own.into_iter().chain(names).chain(processes)
+    }
+}
+
+/// Lists them. What goes away meanwhile is left out.
+///
+/// # Errors
+/// `/proc` cannot be read.
+pub fn list() -> io::Result<Namespaces> {
+    // All namespaces are files of one file system.
+    let device = fs::metadata("/proc/self/ns/net")?.dev();
+    let mut found = Found::default();
+    for name in names()? {
+        let file = fs::metadata(Path::new(NAMES).join(&name));
+        // A name whose namespace is not mounted is a file like any other.
+        if let Some(file) = file.ok().filter(|file| file.dev() == device) {
+            found.at(file.ino()).names.push(name);
+        }
+    }
+    let mut unseen_processes = 0;
+    for pid in processes()? {
+        match fs::metadata(of(pid)) {
+            Ok(file) => found.at(file.ino()).processes.push(pid),
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => unseen_processes += 1,
+            Err(_) => {}
+        }
+    }
+    Ok(Namespaces {
+        found: found.0.into_values().collect(),
+        unseen_processes,
+    })
+}
+
+/// By inode.
+#[derive(Default)]
+struct Found(BTreeMap<u64, Namespace>);
+
+impl Found {
+    fn at(&mut self, inode: u64) -> &mut Namespace {
+        self.0.entry(inode).or_insert(Namespace {
+            inode,
+            names: Vec::new(),
+            processes: Vec::new(),
+        })
+    }
+}
+
+/// The number of the namespace that a process is in; none if it is gone or may
+/// not be seen.
+pub fn inode_of(pid: i32) -> Option<u64> {
+    fs::metadata(of(pid)).ok().map(|file| file.ino())
+}
+
+/// The number of the caller's own.
+pub fn own_inode() -> Option<u64> {
+    fs::metadata("/proc/self/ns/net")
+        .ok()
+        .map(|file| file.ino())
+}
+
+/// The name of a process's program; none if it is gone.
+pub fn command(pid: i32) -> Option<String> {
+    let text = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(text.trim_end().to_owned())
+}
+
+fn of(pid: i32) -> PathBuf {
+    format!("/proc/{pid}/ns/net").into()
+}
+
+fn names() -> io::Result<Vec<String>> {
+    let entries = match fs::read_dir(NAMES) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries?,
+    };
+    let mut names: Vec<String> = entries
+        .flatten()
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+fn processes() -> io::Result<impl Iterator<Item = i32>> {
+    let entries = fs::read_dir("/proc")?.flatten();
+    Ok(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_own_namespace_is_found_with_this_process() {
+        let pid = i32::try_from(std::process::id()).unwrap();
+        let own = super::own_inode().unwrap();
+        assert_eq!(super::inode_of(pid), Some(own));
+        let all = super::list().unwrap().found;
+        let found = all.iter().find(|n| n.inode == own).unwrap();
+        assert!(found.processes.contains(&pid));
+        assert!(super::command(pid).is_some());
+    }
+}
