@@ -36,7 +36,7 @@
 //! | 0 | [`model`] | settings, profiles, known paths, the arithmetic | nothing |
 //! | 0 | [`mod@chain`] | an error with its causes, as one line | nothing |
 //! | 0 | [`root`] | the file tree we act on | files under a root |
-//! | 1 | [`kernel`] | one file for each kernel interface | /proc, syscalls |
+//! | 1 | [`kernel`] | one file for each kernel interface | /proc, netlink, syscalls |
 //! | 1 | [`boot`] | what decides the next boot | files under a root, systemctl |
 //! | 2 | [`ops`] | one file for each job: read, plan, carry out, report | |
 //!

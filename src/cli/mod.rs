@@ -68,11 +68,15 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
             values,
             dry_run,
             namespace,
+            all_netns,
         } => {
             let target = match name {
                 Some(name) => apply::Target::Profile(name.clone()),
                 None => apply::Target::Values(values.partial()),
             };
+            if *all_netns {
+                return apply_all(&root, &target, *dry_run, face);
+            }
             let report = apply::apply(&root, &namespace.netns(), &target, *dry_run)?;
             face.print_done(&report, report.changed && !dry_run, render::apply::people)
         }
@@ -126,6 +130,18 @@ fn time_to_drop(root: &Root, args: &args::TimeToDrop, face: &Face) -> Result<Exi
         args.connections,
     )?;
     face.print(&report, render::time_to_drop::people)
+}
+
+fn apply_all(
+    root: &Root,
+    target: &apply::Target,
+    dry_run: bool,
+    face: &Face,
+) -> Result<ExitCode, Failure> {
+    let report = ops::apply_all::apply_all(root, target, dry_run)?;
+    let changed = report.changed > 0 && !dry_run;
+    face.print_done(&report, changed, render::netns::applied)?;
+    Ok(output::outcome(report.failed > 0, report.left_changed))
 }
 
 fn check(root: &Root, args: &args::Check, face: &Face) -> Result<ExitCode, Failure> {

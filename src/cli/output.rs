@@ -58,6 +58,16 @@ impl Failure {
     }
 }
 
+/// The exit code of a job that reports what failed in part.
+pub fn outcome(failed: bool, left_changed: bool) -> ExitCode {
+    match (failed, left_changed) {
+        (_, true) => LEFT_CHANGED,
+        (true, false) => FAILED,
+        (false, false) => 0,
+    }
+    .into()
+}
+
 impl Face {
     /// Reports as JSON, or for people.
     pub fn new(json: bool) -> Face {

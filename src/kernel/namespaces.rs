@@ -2,8 +2,9 @@
 //! that a process is in.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -33,14 +34,47 @@ pub struct Namespaces {
     pub unseen_processes: usize,
 }
 
+/// A namespace that stays as long as this does, and cannot be mistaken for
+/// another: neither by a process number nor by a name that was used again.
+#[derive(Debug)]
+pub struct Held {
+    netns: NetNs,
+    _file: Option<File>,
+}
+
+impl Held {
+    /// The way into it.
+    pub fn netns(&self) -> &NetNs {
+        &self.netns
+    }
+}
+
 impl Namespace {
-    /// The ways into it, the most lasting first. The caller is in its own
-    /// already, which takes no privilege.
-    pub fn ways(&self) -> impl Iterator<Item = NetNs> {
-        let own = (own_inode() == Some(self.inode)).then_some(NetNs::Current);
-        let names = self.names.iter().cloned().map(NetNs::Named);
-        let processes = self.processes.iter().copied().map(NetNs::Process);
-        own.into_iter().chain(names).chain(processes)
+    /// What `--netns` takes: a name, or a process in it.
+    pub fn name(&self) -> String {
+        let process = || self.processes.iter().min().map(|pid| format!("pid:{pid}"));
+        let name = self.names.first().cloned().or_else(process);
+        name.unwrap_or_else(|| "-".to_owned())
+    }
+
+    /// Holds it; none if it has gone away. The caller is in its own already,
+    /// which takes no privilege to enter.
+    pub fn hold(&self) -> Option<Held> {
+        if own_inode() == Some(self.inode) {
+            return Some(Held {
+                netns: NetNs::Current,
+                _file: None,
+            });
+        }
+        let names = self.names.iter().map(|name| Path::new(NAMES).join(name));
+        let file = names
+            .chain(self.processes.iter().map(|pid| of(*pid)))
+            .filter_map(|path| File::open(path).ok())
+            .find(|file| file.metadata().is_ok_and(|found| found.ino() == self.inode))?;
+        Some(Held {
+            netns: NetNs::File(format!("/proc/self/fd/{}", file.as_raw_fd()).into()),
+            _file: Some(file),
+        })
     }
 }
 
@@ -138,6 +172,12 @@ mod tests {
         let all = super::list().unwrap().found;
         let found = all.iter().find(|n| n.inode == own).unwrap();
         assert!(found.processes.contains(&pid));
+        assert_eq!(*found.hold().unwrap().netns(), super::NetNs::Current);
+        let gone = super::Namespace {
+            inode: 1,
+            ..found.clone()
+        };
+        assert!(gone.hold().is_none());
         assert!(super::command(pid).is_some());
     }
 }

@@ -5,6 +5,7 @@
 //! prints nothing. The reports serialize, so people and programs see the same.
 
 pub mod apply;
+pub mod apply_all;
 pub mod boot;
 pub mod check;
 pub mod enable;

@@ -25,15 +25,16 @@ pub struct NetnsEntry {
     pub own: bool,
     /// How many processes are in it.
     pub processes: usize,
-    /// The process with the lowest number, for `--netns pid:N`.
-    pub pid: Option<i32>,
+    /// What `--netns` takes.
+    pub netns: String,
     /// Some of their programs.
     pub programs: Vec<String>,
     /// What is in force; none if it could not be entered.
     pub settings: Option<Values>,
     /// Established TCP sockets.
     pub established: Option<u64>,
-    /// The settings that are not the host's.
+    /// The settings that are not the host's; where that may not be seen, those
+    /// that are not the caller's own.
     pub differing: Vec<Setting>,
     /// Why it could not be looked into: it went away, or CAP_SYS_ADMIN is
     /// missing.
@@ -43,8 +44,7 @@ pub struct NetnsEntry {
 /// All that could be found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct NetnsReport {
-    /// The host's settings, with which the others are compared: those of process
-    /// 1, or where it may not be seen, the caller's own.
+    /// The host's settings, those of process 1; none if it may not be seen.
     pub host: Option<Values>,
     /// The namespaces, by the number of their file.
     pub namespaces: Vec<NetnsEntry>,
@@ -61,22 +61,25 @@ pub fn list(root: &Root) -> Result<NetnsReport> {
     require_machine(root, "netns list")?;
     let found = namespaces::list().map_err(Error::Namespaces)?;
     let own = namespaces::own_inode();
-    let host = namespaces::inode_of(1);
+    let hosts = namespaces::inode_of(1);
     let mut entries: Vec<NetnsEntry> = found.found.iter().map(look_into).collect();
     for entry in &mut entries {
-        entry.host = Some(entry.inode) == host;
+        entry.host = Some(entry.inode) == hosts;
         entry.own = Some(entry.inode) == own;
     }
-    let reference = entries.iter().find(|entry| entry.host);
-    let reference = reference.or_else(|| entries.iter().find(|entry| entry.own));
-    let reference = reference.and_then(|entry| entry.settings);
+    let in_force = |which: fn(&NetnsEntry) -> bool| {
+        let entry = entries.iter().find(|entry| which(entry))?;
+        entry.settings
+    };
+    let host = in_force(|entry| entry.host);
+    let reference = host.or_else(|| in_force(|entry| entry.own));
     for entry in &mut entries {
-        if let (Some(settings), Some(reference)) = (entry.settings, reference) {
+        if let Some((settings, reference)) = entry.settings.zip(reference) {
             entry.differing = settings.differences(reference).collect();
         }
     }
     Ok(NetnsReport {
-        host: reference,
+        host,
         namespaces: entries,
         unseen_processes: found.unseen_processes,
     })
@@ -101,7 +104,7 @@ fn look_into(namespace: &Namespace) -> NetnsEntry {
         host: false,
         own: false,
         processes: namespace.processes.len(),
-        pid: namespace.processes.iter().min().copied(),
+        netns: namespace.name(),
         programs,
         settings: seen.map(|(settings, _)| settings),
         established: seen.map(|(_, established)| established),
@@ -110,8 +113,7 @@ fn look_into(namespace: &Namespace) -> NetnsEntry {
     }
 }
 
-/// What is in force in it, and its established sockets, by the first way that
-/// is still open.
+/// What is in force in it, and its established sockets.
 fn enter(namespace: &Namespace) -> std::result::Result<(Values, u64), Error> {
     let look = || {
         let mut established = 0;
@@ -122,12 +124,6 @@ fn enter(namespace: &Namespace) -> std::result::Result<(Values, u64), Error> {
         sock_diag::established(count).map_err(Error::Sockets)?;
         Ok((keepalive::read()?, established))
     };
-    let mut failed = Error::Gone;
-    for way in namespace.ways() {
-        match way.enter(look) {
-            Ok(seen) => return seen,
-            Err(e) => failed = e,
-        }
-    }
-    Err(failed)
+    let held = namespace.hold().ok_or(Error::Gone)?;
+    held.netns().enter(look)?
 }

@@ -12,7 +12,9 @@ use serde_json::json;
 
 use crate::bytes::noise;
 use crate::command::{Said, binary, run};
-use crate::sandbox::{in_force, in_new_namespaces, put_in_force, read_only_sysctls, sandboxed};
+use crate::sandbox::{
+    in_force, put_in_force, read_only_sysctls, sandboxed, sleeping_in_new_namespaces,
+};
 
 const DEFAULT: [i64; 3] = [7200, 75, 9];
 const DROPIN: &str = "/etc/sysctl.d/99-keepalivectl.conf";
@@ -153,14 +155,6 @@ sandboxed! {
         other.kill().unwrap();
         other.wait().unwrap();
     }
-}
-
-/// A process in a network namespace of its own that this one may enter.
-fn sleeping_in_new_namespaces() -> Child {
-    let mut command = Command::new("/bin/sleep");
-    command.arg("60");
-    in_new_namespaces(&mut command);
-    command.spawn().unwrap()
 }
 
 /// Not in a sandbox, where the test's own user owns the settings: as a plain

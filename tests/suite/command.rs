@@ -85,6 +85,7 @@ fn help_teaches_with_examples() {
         "check",
         "plan",
         "measure",
+        "netns",
         "profile",
         "apply",
         "revert",

@@ -18,6 +18,7 @@ mod enable;
 mod faults;
 mod fixture;
 mod measure;
+mod netns;
 mod paths;
 mod profiles;
 mod readers;

@@ -8,7 +8,7 @@ use std::fs;
 use std::io;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
@@ -95,6 +95,14 @@ pub fn in_new_namespaces(command: &mut Command) {
     };
     // SAFETY: the child has one thread, and glibc's fork leaves malloc usable.
     unsafe { command.pre_exec(enter) };
+}
+
+/// A process in a network namespace of its own that this one may enter.
+pub fn sleeping_in_new_namespaces() -> Child {
+    let mut command = Command::new("/bin/sleep");
+    command.arg("60");
+    in_new_namespaces(&mut command);
+    command.spawn().unwrap()
 }
 
 /// Gives the sandbox its own empty `/etc`, `/run` and sysctl.d folders, and no

@@ -29,6 +29,7 @@ Examples:
   sudo keepalivectl revert              back to what was in force before
   sudo keepalivectl enable aws-nat --now
                                         in force now and after every boot
+  sudo keepalivectl netns list          what do the containers have?
   keepalivectl verify && echo all well  for monitoring: 3 means drift
 
 Durations: 75 or 75s, 2m, 2h11m15s. A bare number is seconds.
@@ -141,6 +142,10 @@ pub enum Command {
 
         #[command(flatten)]
         namespace: Namespace,
+
+        /// In each network namespace: the host's, and those of containers
+        #[arg(long, conflicts_with = "netns")]
+        all_netns: bool,
     },
 
     /// Go back to what was in force before the first apply since boot

@@ -1,6 +1,7 @@
 //! `netns` for people.
 
 use comfy_table::ColumnConstraint;
+use keepalivectl::ops::apply_all::ApplyAllReport;
 use keepalivectl::ops::netns::{NetnsEntry, NetnsReport};
 
 use super::{headline, lines, table};
@@ -12,7 +13,7 @@ pub fn list(report: &NetnsReport) -> String {
     let mut rows = table(&["NETNS", "IN FORCE", "ESTABLISHED", "PROCESSES", "WHO"]);
     for entry in &report.namespaces {
         rows.add_row([
-            name(entry),
+            entry.netns.clone(),
             in_force(entry),
             entry.established.map_or("-".to_owned(), |n| n.to_string()),
             entry.processes.to_string(),
@@ -23,52 +24,24 @@ pub fn list(report: &NetnsReport) -> String {
         names.set_constraint(ColumnConstraint::ContentWidth);
     }
     text.push_str(&lines(&rows));
-    if report.unseen_processes > 0 {
-        text.push_str(&format!(
-            "\n{} processes of other users may be in more namespaces: run it as root to see them.\n",
-            report.unseen_processes
-        ));
-    }
+    text.push_str(&unseen(report.unseen_processes));
     text.push_str(
-        "\nNETNS is what --netns takes: `keepalivectl apply NAME --netns NETNS`. * differs from the \
-         host.\n",
+        "\nNETNS is what --netns takes: `keepalivectl apply NAME --netns NETNS`. * differs.\n",
     );
     text
 }
 
 fn answer(report: &NetnsReport) -> String {
-    let count = |n: usize, one: &str, many: &str| match n {
-        1 => format!("1 {one}"),
-        n => format!("{n} {many}"),
+    let all = namespaces(report.namespaces.len());
+    let differing = report.namespaces.iter().filter(|e| !e.differing.is_empty());
+    let differing = match differing.count() {
+        0 => "none differs".to_owned(),
+        1 => "1 differs".to_owned(),
+        n => format!("{n} differ"),
     };
-    let all = count(
-        report.namespaces.len(),
-        "network namespace",
-        "network namespaces",
-    );
-    let Some(host) = report.host else {
-        return format!("{all}; what the host has in force cannot be seen.");
-    };
-    let differing = report
-        .namespaces
-        .iter()
-        .filter(|e| !e.differing.is_empty())
-        .count();
-    match differing {
-        0 => format!("{all}, each with the host's {host}."),
-        n => format!(
-            "{all}, of which {} from the host's {host}.",
-            count(n, "differs", "differ")
-        ),
-    }
-}
-
-/// What `--netns` takes.
-fn name(entry: &NetnsEntry) -> String {
-    match (entry.names.first(), entry.pid) {
-        (Some(name), _) => name.clone(),
-        (None, Some(pid)) => format!("pid:{pid}"),
-        (None, None) => "-".to_owned(),
+    match report.host {
+        Some(host) => format!("{all}; {differing} from the host's {host}."),
+        None => format!("{all}; {differing} from your own, and the host's cannot be seen."),
     }
 }
 
@@ -84,10 +57,54 @@ fn in_force(entry: &NetnsEntry) -> String {
 fn who(entry: &NetnsEntry) -> String {
     let mut who: Vec<String> = Vec::new();
     who.extend(entry.host.then(|| "the host".to_owned()));
-    who.extend((entry.own && !entry.host).then(|| "this shell".to_owned()));
+    who.extend((entry.own && !entry.host).then(|| "your own".to_owned()));
     who.extend(entry.programs.iter().cloned());
     if who.is_empty() {
         return "nobody".to_owned();
     }
     who.join(", ")
+}
+
+/// What `apply --all-netns` did, or would do.
+pub fn applied(report: &ApplyAllReport) -> String {
+    let would = if report.dry_run { "would be " } else { "" };
+    let mut text = headline(format!(
+        "{} {would}changed, {} so already, {} gone meanwhile, {} failed.",
+        namespaces(report.changed),
+        report.unchanged,
+        report.gone,
+        report.failed
+    ));
+    text.push_str("\n\n");
+    let mut rows = table(&["NETNS", "BEFORE", "AFTER"]);
+    for outcome in &report.namespaces {
+        let (before, after) = match (&outcome.report, &outcome.error) {
+            (Some(done), _) if !done.changed => continue,
+            (Some(done), _) => (done.before.to_string(), done.after.to_string()),
+            (None, error) => ("-".to_owned(), error.clone().unwrap_or_default()),
+        };
+        rows.add_row([outcome.netns.clone(), before, after]);
+    }
+    if rows.row_count() > 0 {
+        text.push_str(&lines(&rows));
+    }
+    text.push_str(&unseen(report.unseen_processes));
+    text
+}
+
+fn namespaces(count: usize) -> String {
+    match count {
+        1 => "1 network namespace".to_owned(),
+        n => format!("{n} network namespaces"),
+    }
+}
+
+fn unseen(processes: usize) -> String {
+    match processes {
+        0 => String::new(),
+        n => format!(
+            "\n{n} processes may not be looked at, and may be in more namespaces: run it as root to \
+             see them.\n"
+        ),
+    }
 }
