@@ -4,6 +4,7 @@
 //! network namespace of the calling thread.
 
 pub mod conntrack;
+pub mod counters;
 mod filter;
 mod guard;
 pub mod keepalive;
@@ -121,6 +122,9 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
+    /// The counters cannot be read.
+    #[error("cannot read the counters in /proc/net/netstat")]
+    Counters(#[source] io::Error),
     /// The namespaces cannot be listed.
     #[error("cannot list the network namespaces in /proc")]
     Namespaces(#[source] io::Error),

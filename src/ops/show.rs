@@ -7,10 +7,11 @@ use super::{Result, rate_at_boot, require_machine, warnings};
 use crate::boot::dropin;
 use crate::boot::next::{Next, Sources};
 use crate::chain::chain;
+use crate::kernel::counters::{self, Counters};
 use crate::kernel::netns::NetNs;
 use crate::kernel::{self, keepalive, tcp, tick};
 use crate::model::time_to_drop::{Conditions, TimeToDrop};
-use crate::model::{Setting, Settings, Values};
+use crate::model::{Setting, Settings, TcpLimits, Values};
 use crate::root::Root;
 
 /// The unit's state.
@@ -32,6 +33,8 @@ pub struct ShowReport {
     pub time_to_drop: Option<TimeToDrop>,
     /// What is wrong with what is in force.
     pub harm: Option<String>,
+    /// What the kernel has counted here; none for the tree of another machine.
+    pub counters: Option<Counters>,
     /// Whether another network namespace was asked for, which no boot sets.
     #[serde(skip)]
     pub elsewhere: bool,
@@ -51,6 +54,24 @@ pub struct ShowReport {
     pub problems: Vec<String>,
 }
 
+/// What a network namespace has.
+#[derive(Clone, Copy)]
+struct Here {
+    settings: Values,
+    limits: TcpLimits,
+    counters: Counters,
+}
+
+impl Here {
+    fn look() -> std::result::Result<Here, kernel::Error> {
+        Ok(Here {
+            settings: keepalive::read()?,
+            limits: tcp::limits()?,
+            counters: counters::read()?,
+        })
+    }
+}
+
 /// Looks at a network namespace and at the files of a tree.
 ///
 /// # Errors
@@ -61,14 +82,12 @@ pub fn show(root: &Root, netns: &NetNs) -> Result<ShowReport> {
         require_machine(root, "show --netns")?;
     }
     let here = match root.is_machine() {
-        true => {
-            Some(netns.enter(|| Ok::<_, kernel::Error>((keepalive::read()?, tcp::limits()?)))??)
-        }
+        true => Some(netns.enter(Here::look)??),
         false => None,
     };
-    let settings = here.map(|(values, _)| values);
+    let settings = here.map(|here| here.settings);
     let legal = settings.map(Settings::try_from);
-    let conditions = here.map(|(_, limits)| Conditions::next_door(limits, tick::rate()));
+    let conditions = here.map(|here| Conditions::next_door(here.limits, tick::rate()));
     let (kept, problems) = match dropin::read(root) {
         Ok(kept) => (kept, Vec::new()),
         Err(e) => (None, vec![chain(&e)]),
@@ -95,6 +114,7 @@ pub fn show(root: &Root, netns: &NetNs) -> Result<ShowReport> {
             .map(|(settings, conditions)| TimeToDrop::new(settings, &conditions)),
         warnings: legal.and_then(|s| s.ok()).map(warnings).unwrap_or_default(),
         harm: legal.and_then(|s| s.err()).map(|e| e.to_string()),
+        counters: here.map(|here| here.counters),
         elsewhere,
         enabled: sources.kept.as_ref().map(EnabledReport::from),
         unit: UnitReport {

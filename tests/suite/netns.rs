@@ -3,8 +3,10 @@
 use std::fs;
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::{MetadataExt, symlink};
+use std::time::Duration;
 
 use keepalivectl::kernel::lab::Lab;
+use keepalivectl::model::{Settings, State, TcpLimits};
 use serde_json::{Value, json};
 
 use crate::command::run;
@@ -65,6 +67,20 @@ sandboxed! {
         let mut all = list["namespaces"].as_array().unwrap().iter();
         assert_eq!(all.find(|entry| entry["own"] == true).unwrap()["established"], 2);
         drop((client, server));
+    }
+}
+
+sandboxed! {
+    fn what_the_kernel_counts_is_shown() {
+        let lab = Lab::enter().unwrap();
+        let counters = || run("show --json").code(0).json()["counters"].clone();
+        assert_eq!(counters(), json!({"probes_sent": 0, "dropped_on_timeout": 0}));
+        let settings = Settings::new(1, 1, 2).unwrap();
+        lab.put_in_force(settings, TcpLimits::KERNEL_DEFAULT).unwrap();
+        let silence = lab.silence(State::Idle, None, Duration::ZERO).unwrap();
+        while silence.wait(Duration::from_millis(100)).unwrap().is_none() {}
+        assert_eq!(counters(), json!({"probes_sent": 2, "dropped_on_timeout": 1}));
+        run("show").code(0).says("Counted: 2 probes sent, 1 connections dropped on timeout");
     }
 }
 

@@ -29,6 +29,13 @@ pub fn people(report: &ShowReport) -> String {
             "Who:     sockets with SO_KEEPALIVE on and no values of their own, IPv4 and IPv6\n",
         );
     }
+    if let Some(counted) = &report.counters {
+        let _ = writeln!(
+            text,
+            "Counted: {} probes sent, {} connections dropped on timeout in this network namespace",
+            counted.probes_sent, counted.dropped_on_timeout
+        );
+    }
     let _ = writeln!(text, "Enabled: {}", enabled(report));
     if let Some(drift) = drift(report) {
         let _ = writeln!(text, "Drift:   {drift}");

@@ -1,0 +1,68 @@
+//! What the kernel has counted of keepalive, in a network namespace since it
+//! was made (the host's: since boot).
+
+use std::fs;
+use std::io;
+
+use serde::Serialize;
+
+use super::Error;
+
+/// Where the kernel tells its counts, for the calling thread's namespace.
+const FILE: &str = "/proc/thread-self/net/netstat";
+
+/// The counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Counters {
+    /// Keepalive probes sent (TcpExt TCPKeepAlive).
+    pub probes_sent: u64,
+    /// Connections dropped because a timer ran out (TcpExt TCPAbortOnTimeout): by
+    /// keepalive, retransmission, window probes or a user timeout.
+    pub dropped_on_timeout: u64,
+}
+
+/// The counts of the calling thread's network namespace.
+///
+/// # Errors
+/// [`Error::Counters`].
+pub fn read() -> Result<Counters, Error> {
+    let text = fs::read_to_string(FILE).map_err(Error::Counters)?;
+    parse(&text).ok_or_else(|| Error::Counters(io::ErrorKind::InvalidData.into()))
+}
+
+/// A line of names and a line of values, each with its prefix.
+fn parse(text: &str) -> Option<Counters> {
+    let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
+    let (names, values) = (lines.next()?, lines.next()?);
+    let value = |wanted: &str| {
+        let mut pairs = names.split_whitespace().zip(values.split_whitespace());
+        pairs.find(|(name, _)| *name == wanted)?.1.parse().ok()
+    };
+    Some(Counters {
+        probes_sent: value("TCPKeepAlive")?,
+        dropped_on_timeout: value("TCPAbortOnTimeout")?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_values_go_together() {
+        let text = "TcpExt: SyncookiesSent TCPAbortOnTimeout TCPKeepAlive\nTcpExt: 1 2 3\n\
+                    IpExt: InNoRoutes\nIpExt: 4\n";
+        let counters = Counters {
+            probes_sent: 3,
+            dropped_on_timeout: 2,
+        };
+        assert_eq!(parse(text), Some(counters));
+        for bad in [
+            "",
+            "TcpExt: TCPKeepAlive",
+            "TcpExt: TCPKeepAlive\nTcpExt: 1\n",
+        ] {
+            assert_eq!(parse(bad), None, "{bad:?}");
+        }
+    }
+}
