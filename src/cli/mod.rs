@@ -12,6 +12,7 @@ mod render;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use keepalivectl::kernel::netns::NetNs;
@@ -48,9 +49,13 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
     };
     let here = Command::Show {
         namespace: Namespace::default(),
+        interval: None,
     };
     match cli.command.as_ref().unwrap_or(&here) {
-        Command::Show { namespace } => show(&root, &namespace.netns(), face),
+        Command::Show {
+            namespace,
+            interval,
+        } => show(&root, &namespace.netns(), *interval, face),
         Command::TimeToDrop(args) => time_to_drop(&root, args, face),
         Command::Paths => face.print(&paths::list(), |paths| render::path::list(paths)),
         Command::Check(args) => check(&root, args, face),
@@ -105,8 +110,21 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
     }
 }
 
-fn show(root: &Root, netns: &NetNs, face: &Face) -> Result<ExitCode, Failure> {
-    let report = ops::show::show(root, netns)?;
+fn show(
+    root: &Root,
+    netns: &NetNs,
+    interval_s: Option<u32>,
+    face: &Face,
+) -> Result<ExitCode, Failure> {
+    let mut report = ops::show::show(root, netns)?;
+    if let Some(seconds) = interval_s {
+        let interval = Duration::from_secs(seconds.into());
+        let mut countdown = Countdown::new("counting for", "counted");
+        let mut watch = |passed| countdown.show(passed, interval);
+        let rate = ops::show::rate(root, netns, interval, &mut watch);
+        countdown.end();
+        report.rate = Some(rate?);
+    }
     face.print(&report, render::show::people)?;
     for problem in &report.problems {
         errors::complain(problem);
@@ -162,8 +180,11 @@ fn check(root: &Root, args: &args::Check, face: &Face) -> Result<ExitCode, Failu
 fn measure(root: &Root, args: &args::Measure, face: &Face) -> Result<ExitCode, Failure> {
     let question = question(&args.values, &args.conditions);
     let alive_for = args.alive_for.unwrap_or_default();
-    let mut countdown = Countdown::default();
-    let mut watch = |progress| countdown.show(progress);
+    let mut countdown = Countdown::new("the drop is due in", "the drop may come any moment");
+    let mut watch = |progress: measure::Progress| {
+        let due = Duration::from_millis(progress.predicted.earliest_ms);
+        countdown.show(progress.lasted, due);
+    };
     let report = measure::measure(root, &question, args.state.into(), alive_for, &mut watch);
     countdown.end();
     let report = report?;

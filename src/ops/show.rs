@@ -1,5 +1,8 @@
 //! `show`: is it in force, here, now, and after the next boot?
 
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
 use serde::Serialize;
 
 use super::verify::EnabledReport;
@@ -35,6 +38,8 @@ pub struct ShowReport {
     pub harm: Option<String>,
     /// What the kernel has counted here; none for the tree of another machine.
     pub counters: Option<Counters>,
+    /// What it counted meanwhile, if that was asked for.
+    pub rate: Option<Rate>,
     /// Whether another network namespace was asked for, which no boot sets.
     #[serde(skip)]
     pub elsewhere: bool,
@@ -52,6 +57,46 @@ pub struct ShowReport {
     pub warnings: Vec<String>,
     /// What is broken, and has to be mended before the rest can be trusted.
     pub problems: Vec<String>,
+}
+
+/// What the kernel has counted in a while.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Rate {
+    /// How long it was watched, in seconds.
+    pub interval_s: f64,
+    /// Keepalive probes sent in a second.
+    pub probes_sent_per_s: f64,
+    /// Connections dropped on timeout in a second.
+    pub dropped_on_timeout_per_s: f64,
+}
+
+/// Counts for so long in a network namespace. `watch` hears of the time that has
+/// passed.
+///
+/// # Errors
+/// The counters cannot be read, or the namespace cannot be entered.
+pub fn rate(
+    root: &Root,
+    netns: &NetNs,
+    interval: Duration,
+    watch: &mut dyn FnMut(Duration),
+) -> Result<Rate> {
+    const STEP: Duration = Duration::from_millis(100);
+    require_machine(root, "show --interval")?;
+    let before = netns.enter(counters::read)??;
+    let started = Instant::now();
+    while let Some(left) = interval.checked_sub(started.elapsed()) {
+        watch(started.elapsed());
+        sleep(left.min(STEP));
+    }
+    let after = netns.enter(counters::read)??;
+    let seconds = started.elapsed().as_secs_f64();
+    let per_second = |before: u64, after: u64| after.saturating_sub(before) as f64 / seconds;
+    Ok(Rate {
+        interval_s: seconds,
+        probes_sent_per_s: per_second(before.probes_sent, after.probes_sent),
+        dropped_on_timeout_per_s: per_second(before.dropped_on_timeout, after.dropped_on_timeout),
+    })
 }
 
 /// What a network namespace has.
@@ -115,6 +160,7 @@ pub fn show(root: &Root, netns: &NetNs) -> Result<ShowReport> {
         warnings: legal.and_then(|s| s.ok()).map(warnings).unwrap_or_default(),
         harm: legal.and_then(|s| s.err()).map(|e| e.to_string()),
         counters: here.map(|here| here.counters),
+        rate: None,
         elsewhere,
         enabled: sources.kept.as_ref().map(EnabledReport::from),
         unit: UnitReport {

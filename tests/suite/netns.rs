@@ -78,6 +78,10 @@ sandboxed! {
         let settings = Settings::new(1, 1, 2).unwrap();
         lab.put_in_force(settings, TcpLimits::KERNEL_DEFAULT).unwrap();
         let silence = lab.silence(State::Idle, None, Duration::ZERO).unwrap();
+        // Two probes and the drop come within it.
+        let rate = run("show --interval 4s --json").code(0).json()["rate"].clone();
+        let count = rate["probes_sent_per_s"].as_f64().unwrap() * rate["interval_s"].as_f64().unwrap();
+        assert!((count - 2.0).abs() < 0.001, "{rate}");
         while silence.wait(Duration::from_millis(100)).unwrap().is_none() {}
         assert_eq!(counters(), json!({"probes_sent": 2, "dropped_on_timeout": 1}));
         run("show").code(0).says("Counted: 2 probes sent, 1 connections dropped on timeout");

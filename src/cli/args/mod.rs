@@ -9,10 +9,10 @@ use clap::{Args, Parser, Subcommand};
 use keepalivectl::model::duration::parse_with_unit;
 use keepalivectl::model::{Hz, ProfileName};
 
-use values::WISH;
 pub use values::{
     AllValues, Between, ConditionArguments, Namespace, PurposeArguments, SomeValues, StateWord,
 };
+use values::{WISH, parse_seconds_u32};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -70,6 +70,11 @@ pub enum Command {
     Show {
         #[command(flatten)]
         namespace: Namespace,
+
+        /// Watch the kernel's counts for so long, and show their rate: 10s
+        #[arg(long, value_name = "DURATION", value_parser = parse_seconds_u32,
+            allow_negative_numbers = true)]
+        interval: Option<u32>,
     },
 
     /// Compute how long the kernel takes to drop a silent peer

@@ -126,7 +126,7 @@ impl PurposeArguments {
 }
 
 /// Whole seconds from 1 on.
-fn parse_seconds_u32(text: &str) -> Result<u32, Box<dyn Error + Send + Sync>> {
+pub(super) fn parse_seconds_u32(text: &str) -> Result<u32, Box<dyn Error + Send + Sync>> {
     let seconds = parse_seconds(text)?;
     match u32::try_from(seconds) {
         Ok(0) | Err(_) => Err(format!("{text} is out of range: 1 s to {} s", u32::MAX).into()),

@@ -36,6 +36,13 @@ pub fn people(report: &ShowReport) -> String {
             counted.probes_sent, counted.dropped_on_timeout
         );
     }
+    if let Some(rate) = &report.rate {
+        let _ = writeln!(
+            text,
+            "Rate:    {:.2} probes and {:.2} drops a second, over {:.0} s",
+            rate.probes_sent_per_s, rate.dropped_on_timeout_per_s, rate.interval_s
+        );
+    }
     let _ = writeln!(text, "Enabled: {}", enabled(report));
     if let Some(drift) = drift(report) {
         let _ = writeln!(text, "Drift:   {drift}");
