@@ -159,7 +159,13 @@ fn apply_all(
     let report = ops::apply_all::apply_all(root, target, dry_run)?;
     let changed = report.changed > 0 && !dry_run;
     face.print_done(&report, changed, render::netns::applied)?;
-    Ok(output::outcome(report.failed > 0, report.left_changed))
+    if report.failed > 0 {
+        errors::complain(&format!("it failed in {} of them", report.failed));
+    }
+    Ok(output::outcome(
+        report.failed,
+        changed || report.left_changed,
+    ))
 }
 
 fn check(root: &Root, args: &args::Check, face: &Face) -> Result<ExitCode, Failure> {

@@ -58,12 +58,13 @@ impl Failure {
     }
 }
 
-/// The exit code of a job that reports what failed in part.
-pub fn outcome(failed: bool, left_changed: bool) -> ExitCode {
-    match (failed, left_changed) {
+/// The exit code of a job with several parts, of which some may have failed and
+/// others changed something.
+pub fn outcome(failed: usize, changed: bool) -> ExitCode {
+    match (failed, changed) {
+        (0, _) => return ExitCode::SUCCESS,
         (_, true) => LEFT_CHANGED,
-        (true, false) => FAILED,
-        (false, false) => 0,
+        (_, false) => FAILED,
     }
     .into()
 }

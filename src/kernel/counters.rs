@@ -17,7 +17,8 @@ pub struct Counters {
     /// Keepalive probes sent (TcpExt TCPKeepAlive).
     pub probes_sent: u64,
     /// Connections dropped because a timer ran out (TcpExt TCPAbortOnTimeout): by
-    /// keepalive, retransmission, window probes or a user timeout.
+    /// keepalive, retransmission, window probes or a user timeout; also connects
+    /// that got no answer.
     pub dropped_on_timeout: u64,
 }
 

@@ -126,14 +126,11 @@ pub enum Error {
     #[error("cannot read the counters in /proc/net/netstat")]
     Counters(#[source] io::Error),
     /// The namespaces cannot be listed.
-    #[error("cannot list the network namespaces in /proc")]
+    #[error("cannot list the network namespaces in /run/netns and /proc")]
     Namespaces(#[source] io::Error),
     /// A namespace has gone away since it was found.
     #[error("it has gone away")]
     Gone,
-    /// The kernel does not list its sockets.
-    #[error("cannot list the TCP sockets (sock_diag)")]
-    Sockets(#[source] io::Error),
     /// The namespace's identity cannot be read.
     #[error("cannot tell this network namespace from others")]
     Identity(#[source] io::Error),

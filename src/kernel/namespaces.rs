@@ -34,8 +34,7 @@ pub struct Namespaces {
     pub unseen_processes: usize,
 }
 
-/// A namespace that stays as long as this does, and cannot be mistaken for
-/// another: neither by a process number nor by a name that was used again.
+/// A namespace that stays as long as this does.
 #[derive(Debug)]
 pub struct Held {
     netns: NetNs,
@@ -52,30 +51,50 @@ impl Held {
 impl Namespace {
     /// What `--netns` takes: a name, or a process in it.
     pub fn name(&self) -> String {
+        let named = self.names.first().map(|name| match name.parse() {
+            Ok(NetNs::Named(name)) => name,
+            // A name such as pid:1 would be taken for something else.
+            _ => format!("{NAMES}/{name}"),
+        });
         let process = || self.processes.iter().min().map(|pid| format!("pid:{pid}"));
-        let name = self.names.first().cloned().or_else(process);
-        name.unwrap_or_else(|| "-".to_owned())
+        named.or_else(process).unwrap_or_else(|| "-".to_owned())
     }
 
-    /// Holds it; none if it has gone away. The caller is in its own already,
-    /// which takes no privilege to enter.
-    pub fn hold(&self) -> Option<Held> {
+    /// Holds it; none if it has gone away from where it was found. A process
+    /// number or a name that leads to another namespace by now is not taken for
+    /// it. The calling thread is in its own already, which takes no privilege.
+    ///
+    /// # Errors
+    /// It is there and cannot be opened.
+    pub fn hold(&self) -> io::Result<Option<Held>> {
         if own_inode() == Some(self.inode) {
-            return Some(Held {
+            return Ok(Some(Held {
                 netns: NetNs::Current,
                 _file: None,
-            });
+            }));
         }
         let names = self.names.iter().map(|name| Path::new(NAMES).join(name));
-        let file = names
-            .chain(self.processes.iter().map(|pid| of(*pid)))
-            .filter_map(|path| File::open(path).ok())
-            .find(|file| file.metadata().is_ok_and(|found| found.ino() == self.inode))?;
-        Some(Held {
-            netns: NetNs::File(format!("/proc/self/fd/{}", file.as_raw_fd()).into()),
-            _file: Some(file),
-        })
+        let mut refused = None;
+        for path in names.chain(self.processes.iter().map(|pid| of(*pid))) {
+            match File::open(path) {
+                Ok(file) if file.metadata()?.ino() == self.inode => {
+                    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+                    return Ok(Some(Held {
+                        netns: NetNs::File(path.into()),
+                        _file: Some(file),
+                    }));
+                }
+                Err(e) if !is_gone(&e) => refused = Some(e),
+                _ => {}
+            }
+        }
+        refused.map_or(Ok(None), Err)
     }
+}
+
+/// Of a file in `/proc/PID`: ESRCH is what a process that ends leaves.
+fn is_gone(e: &io::Error) -> bool {
+    e.kind() == io::ErrorKind::NotFound || e.raw_os_error() == Some(nix::libc::ESRCH)
 }
 
 /// Lists them. What goes away meanwhile is left out.
@@ -127,17 +146,17 @@ pub fn inode_of(pid: i32) -> Option<u64> {
     fs::metadata(of(pid)).ok().map(|file| file.ino())
 }
 
-/// The number of the caller's own.
+/// The number of the calling thread's own.
 pub fn own_inode() -> Option<u64> {
     fs::metadata("/proc/self/ns/net")
         .ok()
         .map(|file| file.ino())
 }
 
-/// The name of a process's program; none if it is gone.
+/// The name of a process's program, as it gave it; none if it is gone.
 pub fn command(pid: i32) -> Option<String> {
-    let text = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
-    Some(text.trim_end().to_owned())
+    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
+    Some(String::from_utf8_lossy(&name).trim_end().to_owned())
 }
 
 fn of(pid: i32) -> PathBuf {
@@ -172,12 +191,20 @@ mod tests {
         let all = super::list().unwrap().found;
         let found = all.iter().find(|n| n.inode == own).unwrap();
         assert!(found.processes.contains(&pid));
-        assert_eq!(*found.hold().unwrap().netns(), super::NetNs::Current);
+        assert_eq!(
+            *found.hold().unwrap().unwrap().netns(),
+            super::NetNs::Current
+        );
         let gone = super::Namespace {
             inode: 1,
             ..found.clone()
         };
-        assert!(gone.hold().is_none());
+        assert!(gone.hold().unwrap().is_none());
+        let odd = super::Namespace {
+            names: vec!["pid:1".to_owned()],
+            ..gone
+        };
+        assert_eq!(odd.name(), "/run/netns/pid:1");
         assert!(super::command(pid).is_some());
     }
 }

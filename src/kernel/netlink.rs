@@ -22,7 +22,6 @@ const BUFFER: usize = 32 * 1024;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Message<'a> {
     pub(super) kind: u16,
-    pub(super) flags: u16,
     pub(super) body: &'a [u8],
 }
 
@@ -40,7 +39,6 @@ pub(super) fn messages(datagram: &[u8]) -> impl Iterator<Item = Message<'_>> {
             .unwrap_or_default();
         Some(Message {
             kind: u16::from_ne_bytes([message[4], message[5]]),
-            flags: u16::from_ne_bytes([message[6], message[7]]),
             body: &message[HEADER..],
         })
     })
@@ -86,7 +84,7 @@ impl Netlink {
         loop {
             for message in messages(self.receive()?) {
                 match i32::from(message.kind) {
-                    libc::NLMSG_DONE => return Ok(()),
+                    libc::NLMSG_DONE => return end(message.body),
                     libc::NLMSG_ERROR => return outcome(message.body),
                     _ => each(message.body)?,
                 }
@@ -118,6 +116,14 @@ impl Netlink {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             length => Ok(&self.buffer[..length]),
         }
+    }
+}
+
+/// What ends a list begins with −errno if the list could not be made.
+fn end(body: &[u8]) -> io::Result<()> {
+    match body.first_chunk().map(|bytes| i32::from_ne_bytes(*bytes)) {
+        Some(negative) if negative < 0 => outcome(body),
+        _ => Ok(()),
     }
 }
 
@@ -168,6 +174,8 @@ mod tests {
         assert_eq!(refused.raw_os_error(), Some(libc::EPERM));
         assert!(outcome(&i32::MIN.to_ne_bytes()).is_err());
         assert!(outcome(b"abc").is_err());
+        assert!(end(&(-libc::ENOENT).to_ne_bytes()).is_err());
+        assert!(end(&0_i32.to_ne_bytes()).is_ok() && end(b"").is_ok());
     }
 
     proptest! {

@@ -124,15 +124,13 @@ impl Wanted {
     }
 }
 
-/// Puts a profile or single values in force in a network namespace, under the
-/// lock, and reads them back.
-///
-/// # Errors
-/// A value is illegal, the profile does not exist or is broken, the privilege
-/// is missing, or the kernel refuses: nothing is changed then, unless
-/// [`left_changed`](super::Error::left_changed) says otherwise.
-pub fn apply(root: &Root, netns: &NetNs, target: &Target, dry_run: bool) -> Result<ApplyReport> {
-    require_machine(root, "apply")?;
+/// What is wanted, looked up and checked once.
+pub(super) struct Resolved {
+    wanted: Wanted,
+    profile: Option<ProfileName>,
+}
+
+pub(super) fn resolve(root: &Root, target: &Target) -> Result<Resolved> {
     let (wanted, profile) = match target {
         Target::Profile(name) => {
             let found = profiles::find(root, name)?;
@@ -143,18 +141,36 @@ pub fn apply(root: &Root, netns: &NetNs, target: &Target, dry_run: bool) -> Resu
             (Wanted::Some(*partial), None)
         }
     };
-    netns.enter(|| {
-        let plan = || -> Result<Plan> {
-            let before = keepalive::read()?;
-            Ok(Plan::new(before, wanted.over(before)?))
-        };
-        let plan = if dry_run {
-            plan()?
-        } else {
-            carry_out(root, plan)?
-        };
-        Ok(ApplyReport::of(plan, profile, dry_run))
-    })?
+    Ok(Resolved { wanted, profile })
+}
+
+/// Puts a profile or single values in force in a network namespace, under the
+/// lock, and reads them back.
+///
+/// # Errors
+/// A value is illegal, the profile does not exist or is broken, the privilege
+/// is missing, or the kernel refuses: nothing is changed then, unless
+/// [`left_changed`](super::Error::left_changed) says otherwise.
+pub fn apply(root: &Root, netns: &NetNs, target: &Target, dry_run: bool) -> Result<ApplyReport> {
+    require_machine(root, "apply")?;
+    resolve(root, target)?.apply(root, netns, dry_run)
+}
+
+impl Resolved {
+    pub(super) fn apply(&self, root: &Root, netns: &NetNs, dry_run: bool) -> Result<ApplyReport> {
+        netns.enter(|| {
+            let plan = || -> Result<Plan> {
+                let before = keepalive::read()?;
+                Ok(Plan::new(before, self.wanted.over(before)?))
+            };
+            let plan = if dry_run {
+                plan()?
+            } else {
+                carry_out(root, plan)?
+            };
+            Ok(ApplyReport::of(plan, self.profile.clone(), dry_run))
+        })?
+    }
 }
 
 /// Carries out what `plan` plans, under the lock.

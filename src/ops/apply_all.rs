@@ -1,8 +1,11 @@
 //! `apply --all-netns`: the same in each network namespace.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
-use super::apply::{ApplyReport, Target, apply};
+use super::apply::{ApplyReport, Resolved, Target, resolve};
+use super::netns::named;
 use super::{Error, Result, require_machine};
 use crate::chain::chain;
 use crate::kernel;
@@ -19,6 +22,8 @@ pub struct NetnsOutcome {
     /// What was done; none if it went away or failed.
     #[serde(flatten)]
     pub report: Option<ApplyReport>,
+    /// Whether it went away meanwhile.
+    pub gone: bool,
     /// Why it failed; nothing is changed there, unless it says otherwise.
     pub error: Option<String>,
 }
@@ -45,56 +50,77 @@ pub struct ApplyAllReport {
 }
 
 /// Puts a profile or single values in force in each network namespace that can
-/// be found, all or nothing in each. One that goes away meanwhile is reported.
+/// be found, all or nothing in each. It looks again until it finds no new one:
+/// a namespace may be made meanwhile, or its only known process may end and
+/// leave others in it. One that goes away is reported.
 ///
 /// # Errors
 /// The target is illegal or there is none of that name, or `/proc` cannot be
 /// read. What fails in one namespace is in the report.
 pub fn apply_all(root: &Root, target: &Target, dry_run: bool) -> Result<ApplyAllReport> {
+    const LOOKS: usize = 5;
     require_machine(root, "apply --all-netns")?;
-    let found = namespaces::list().map_err(kernel::Error::Namespaces)?;
-    let mut all = ApplyAllReport {
+    let wanted = resolve(root, target)?;
+    let mut outcomes: BTreeMap<u64, NetnsOutcome> = BTreeMap::new();
+    let mut left_changed = false;
+    let mut unseen_processes = 0;
+    for _ in 0..LOOKS {
+        let found = namespaces::list().map_err(kernel::Error::Namespaces)?;
+        unseen_processes = found.unseen_processes;
+        let settled = |inode: &u64| outcomes.get(inode).is_some_and(|o| !o.gone);
+        let new: Vec<_> = found.found.iter().filter(|n| !settled(&n.inode)).collect();
+        if new.is_empty() {
+            break;
+        }
+        for namespace in new {
+            let outcome = in_one(root, namespace, &wanted, dry_run);
+            left_changed |= outcome.as_ref().is_err_and(Error::left_changed);
+            outcomes.insert(namespace.inode, NetnsOutcome::new(namespace, outcome));
+        }
+    }
+    let namespaces: Vec<NetnsOutcome> = outcomes.into_values().collect();
+    let count = |is: fn(&NetnsOutcome) -> bool| namespaces.iter().filter(|o| is(o)).count();
+    let changed = |o: &NetnsOutcome| o.report.as_ref().is_some_and(|report| report.changed);
+    Ok(ApplyAllReport {
         dry_run,
-        changed: 0,
-        unchanged: 0,
-        gone: 0,
-        failed: 0,
-        left_changed: false,
-        namespaces: Vec::new(),
-        unseen_processes: found.unseen_processes,
-    };
-    for namespace in &found.found {
-        let (report, error) = match in_one(root, namespace, target, dry_run) {
+        changed: count(changed),
+        unchanged: count(|o| o.report.as_ref().is_some_and(|report| !report.changed)),
+        gone: count(|o| o.gone),
+        failed: count(|o| o.report.is_none() && !o.gone),
+        left_changed,
+        namespaces,
+        unseen_processes,
+    })
+}
+
+impl NetnsOutcome {
+    fn new(namespace: &Namespace, outcome: Result<ApplyReport>) -> NetnsOutcome {
+        let (report, error) = match outcome {
             Ok(report) => (Some(report), None),
-            // What is wrong everywhere is wrong at once.
-            Err(e) if e.is_wrong_input() || matches!(e, Error::NoSuchProfile { .. }) => {
-                return Err(e);
-            }
             Err(e) => (None, Some(e)),
         };
-        match (&report, &error) {
-            (Some(report), _) if report.changed => all.changed += 1,
-            (Some(_), _) => all.unchanged += 1,
-            (None, Some(Error::Kernel(kernel::Error::Gone))) => all.gone += 1,
-            (None, _) => all.failed += 1,
-        }
-        all.left_changed |= error.as_ref().is_some_and(Error::left_changed);
-        all.namespaces.push(NetnsOutcome {
+        NetnsOutcome {
             netns: namespace.name(),
             inode: namespace.inode,
             report,
+            gone: matches!(error, Some(Error::Kernel(kernel::Error::Gone))),
             error: error.map(|e| chain(&e)),
-        });
+        }
     }
-    Ok(all)
 }
 
 fn in_one(
     root: &Root,
     namespace: &Namespace,
-    target: &Target,
+    wanted: &Resolved,
     dry_run: bool,
 ) -> Result<ApplyReport> {
-    let held = namespace.hold().ok_or(kernel::Error::Gone)?;
-    apply(root, held.netns(), target, dry_run)
+    let held = namespace.hold().map_err(kernel::Error::Namespaces)?;
+    let held = held.ok_or(kernel::Error::Gone)?;
+    wanted
+        .apply(root, held.netns(), dry_run)
+        .map_err(|e| match e {
+            Error::Kernel(e) => Error::Kernel(named(e, namespace)),
+            other => other,
+        })
 }

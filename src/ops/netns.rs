@@ -31,7 +31,7 @@ pub struct NetnsEntry {
     pub programs: Vec<String>,
     /// What is in force; none if it could not be entered.
     pub settings: Option<Values>,
-    /// Established TCP sockets.
+    /// Established TCP sockets; none if the kernel does not list them.
     pub established: Option<u64>,
     /// The settings that are not the host's; where that may not be seen, those
     /// that are not the caller's own.
@@ -107,23 +107,38 @@ fn look_into(namespace: &Namespace) -> NetnsEntry {
         netns: namespace.name(),
         programs,
         settings: seen.map(|(settings, _)| settings),
-        established: seen.map(|(_, established)| established),
+        established: seen.and_then(|(_, established)| established),
         differing: Vec::new(),
         error,
     }
 }
 
-/// What is in force in it, and its established sockets.
-fn enter(namespace: &Namespace) -> std::result::Result<(Values, u64), Error> {
+/// What is in force in it, and its established sockets, if the kernel lists
+/// them.
+fn enter(namespace: &Namespace) -> std::result::Result<(Values, Option<u64>), Error> {
     let look = || {
         let mut established = 0;
         let count = |_| {
             established += 1;
             Ok(())
         };
-        sock_diag::established(count).map_err(Error::Sockets)?;
-        Ok((keepalive::read()?, established))
+        let counted = sock_diag::established(count).is_ok();
+        Ok((keepalive::read()?, counted.then_some(established)))
     };
-    let held = namespace.hold().ok_or(Error::Gone)?;
-    held.netns().enter(look)?
+    let held = namespace.hold().map_err(Error::Namespaces)?;
+    held.ok_or(Error::Gone)?
+        .netns()
+        .enter(look)
+        .map_err(|e| named(e, namespace))?
+}
+
+/// An error that names the namespace as people know it.
+pub(super) fn named(error: Error, namespace: &Namespace) -> Error {
+    match error {
+        Error::Enter { source, .. } => Error::Enter {
+            name: namespace.name(),
+            source,
+        },
+        other => other,
+    }
 }

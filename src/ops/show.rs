@@ -104,7 +104,7 @@ pub fn rate(
 struct Here {
     settings: Values,
     limits: TcpLimits,
-    counters: Counters,
+    counters: Option<Counters>,
 }
 
 impl Here {
@@ -112,7 +112,8 @@ impl Here {
         Ok(Here {
             settings: keepalive::read()?,
             limits: tcp::limits()?,
-            counters: counters::read()?,
+            // A kernel that does not count is not worth an error here.
+            counters: counters::read().ok(),
         })
     }
 }
@@ -159,7 +160,7 @@ pub fn show(root: &Root, netns: &NetNs) -> Result<ShowReport> {
             .map(|(settings, conditions)| TimeToDrop::new(settings, &conditions)),
         warnings: legal.and_then(|s| s.ok()).map(warnings).unwrap_or_default(),
         harm: legal.and_then(|s| s.err()).map(|e| e.to_string()),
-        counters: here.map(|here| here.counters),
+        counters: here.and_then(|here| here.counters),
         rate: None,
         elsewhere,
         enabled: sources.kept.as_ref().map(EnabledReport::from),

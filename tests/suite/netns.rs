@@ -46,7 +46,7 @@ sandboxed! {
         assert_eq!(blue["settings"], json!({"time_s": 7200, "intvl_s": 75, "probes": 9}));
         assert_eq!(blue["established"], 0);
         assert_eq!(blue["error"], Value::Null);
-        run("netns list").code(0).says("\nblue ").says("7200/75/9");
+        run("netns list").code(0).says("\nblue ").says("7200/75/9").says("sleep");
 
         // What went away is not there, and is no error.
         other.kill().unwrap();

@@ -31,6 +31,9 @@ pub(crate) use sandboxed;
 /// Runs `body` in a sandbox; `test` is the test's own path.
 pub fn run(test: &str, body: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
+        // Not by a variable that was set outside: one user is mapped, no more.
+        let map = fs::read_to_string("/proc/self/uid_map").unwrap();
+        assert!(map.trim_end().ends_with(" 1"), "not in a sandbox: {map}");
         furnish();
         body();
         return;

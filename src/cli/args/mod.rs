@@ -148,7 +148,8 @@ pub enum Command {
         #[command(flatten)]
         namespace: Namespace,
 
-        /// In each network namespace: the host's, and those of containers
+        /// In each network namespace: the host's, and those of containers. Exit
+        /// code 4 if it failed in some and changed others
         #[arg(long, conflicts_with = "netns")]
         all_netns: bool,
     },

@@ -10,14 +10,22 @@ use super::{headline, lines, table};
 pub fn list(report: &NetnsReport) -> String {
     let mut text = headline(answer(report));
     text.push_str("\n\n");
-    let mut rows = table(&["NETNS", "IN FORCE", "ESTABLISHED", "PROCESSES", "WHO"]);
+    let mut rows = table(&[
+        "NETNS",
+        "",
+        "IN FORCE",
+        "ESTABLISHED",
+        "PROCESSES",
+        "PROGRAMS",
+    ]);
     for entry in &report.namespaces {
         rows.add_row([
-            entry.netns.clone(),
+            plain(&entry.netns),
+            whose(entry).to_owned(),
             in_force(entry),
             entry.established.map_or("-".to_owned(), |n| n.to_string()),
             entry.processes.to_string(),
-            who(entry),
+            plain(&entry.programs.join(", ")),
         ]);
     }
     if let Some(names) = rows.column_mut(0) {
@@ -39,9 +47,14 @@ fn answer(report: &NetnsReport) -> String {
         1 => "1 differs".to_owned(),
         n => format!("{n} differ"),
     };
+    let closed = report.namespaces.iter().filter(|e| e.settings.is_none());
+    let closed = match closed.count() {
+        0 => String::new(),
+        n => format!(" {n} could not be looked into."),
+    };
     match report.host {
-        Some(host) => format!("{all}; {differing} from the host's {host}."),
-        None => format!("{all}; {differing} from your own, and the host's cannot be seen."),
+        Some(host) => format!("{all}; {differing} from the host's {host}.{closed}"),
+        None => format!("{all}; {differing} from your own; the host's cannot be seen.{closed}"),
     }
 }
 
@@ -54,15 +67,17 @@ fn in_force(entry: &NetnsEntry) -> String {
     }
 }
 
-fn who(entry: &NetnsEntry) -> String {
-    let mut who: Vec<String> = Vec::new();
-    who.extend(entry.host.then(|| "the host".to_owned()));
-    who.extend((entry.own && !entry.host).then(|| "your own".to_owned()));
-    who.extend(entry.programs.iter().cloned());
-    if who.is_empty() {
-        return "nobody".to_owned();
+fn whose(entry: &NetnsEntry) -> &'static str {
+    match (entry.host, entry.own) {
+        (true, _) => "host",
+        (false, true) => "own",
+        (false, false) => "",
     }
-    who.join(", ")
+}
+
+/// What others have named, without what would steer the terminal.
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, "?")
 }
 
 /// What `apply --all-netns` did, or would do.
@@ -83,7 +98,7 @@ pub fn applied(report: &ApplyAllReport) -> String {
             (Some(done), _) => (done.before.to_string(), done.after.to_string()),
             (None, error) => ("-".to_owned(), error.clone().unwrap_or_default()),
         };
-        rows.add_row([outcome.netns.clone(), before, after]);
+        rows.add_row([plain(&outcome.netns), before, after]);
     }
     if rows.row_count() > 0 {
         text.push_str(&lines(&rows));
