@@ -123,9 +123,12 @@ fn start(case: &Case) -> Child {
         .unwrap()
 }
 
-/// Runs all side by side, and what came late once more: a busy machine can make
-/// a drop seem late, and none can make it seem early.
+/// Runs all side by side, and what came late again: a busy machine can make a
+/// drop seem late, and none can make it seem early. A stall of more than a
+/// granule delays a doubling timer by a whole granule, and each of its expiries
+/// can meet one.
 fn run(cases: &[Case]) -> Vec<Outcome> {
+    const AGAIN: usize = 2;
     let apart = Duration::from_millis(30);
     let running: Vec<Child> = cases
         .iter()
@@ -138,10 +141,16 @@ fn run(cases: &[Case]) -> Vec<Outcome> {
         Outcome::new(case.clone(), &child.wait_with_output().unwrap())
     };
     let mut outcomes: Vec<Outcome> = running.into_iter().zip(cases).map(finish).collect();
-    for outcome in outcomes.iter_mut().filter(|o| o.late()) {
-        eprintln!("late, so once more: {}", outcome.case);
-        let output = start(&outcome.case).wait_with_output().unwrap();
-        *outcome = Outcome::new(outcome.case.clone(), &output);
+    for _ in 0..AGAIN {
+        for outcome in outcomes.iter_mut().filter(|o| o.late()) {
+            eprintln!(
+                "late by {:.0} ms, so again: {}",
+                outcome.error_ms(),
+                outcome.case
+            );
+            let output = start(&outcome.case).wait_with_output().unwrap();
+            *outcome = Outcome::new(outcome.case.clone(), &output);
+        }
     }
     outcomes
 }
@@ -284,7 +293,7 @@ fn grid() -> Vec<Case> {
             // Whole ticks, and not.
             cases.extend([1000, 2500, 1021].map(|ms| Case {
                 rto_max_ms: Some(ms),
-                ..busy(state, if ms == 1021 { 30 } else { 7 })
+                ..busy(state, if ms == 1021 { 10 } else { 7 })
             }));
         }
     }
