@@ -43,8 +43,8 @@ pub fn people(report: &MeasureReport) -> String {
     let mut text = format!("{}\n\n{}", headline(verdict), body(&lines(&rows)));
     if !report.within {
         text.push_str(
-            "Late on a busy machine? Measure again. A kernel that does otherwise is worth a report: \
-             send this\nwith --json, and the kernel's source or vendor.\n",
+            "A busy machine, or a stalled virtual one? Measure again. A kernel that does so each \
+             time is worth a\nreport: send this with --json, and the kernel's source or vendor.\n",
         );
     }
     text
