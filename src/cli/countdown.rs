@@ -5,7 +5,7 @@ use std::io::{IsTerminal, stderr};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use keepalivectl::model::duration::seconds;
+use keepalivectl::model::duration::{millis, seconds};
 
 use super::errors;
 
@@ -33,19 +33,21 @@ impl Countdown {
 
     /// Shows how much of the time has passed.
     pub fn show(&mut self, passed: Duration, all: Duration) {
-        let ms = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         let waiting = self.waiting;
         let bar = self.bar.get_or_insert_with(|| {
             if all > SHORT && !stderr().is_terminal() {
-                errors::complain(&format!("{waiting} {}", seconds(ms(all).div_ceil(1000))));
+                errors::complain(&format!(
+                    "{waiting} {}",
+                    seconds(millis(all).div_ceil(1000))
+                ));
             }
-            bar(ms(all))
+            bar(millis(all))
         });
         bar.set_message(match all.checked_sub(passed) {
             Some(left) => format!("{waiting} {}", seconds(left.as_secs() + 1)),
             None => self.over.to_owned(),
         });
-        bar.set_position(ms(passed.min(all)));
+        bar.set_position(millis(passed.min(all)));
     }
 
     /// Takes the bar away.

@@ -18,7 +18,7 @@ use nix::sys::socket::{setsockopt, sockopt};
 
 use super::tcp_info::TcpInfo;
 use super::{Error, filter, link, sysctl, tick};
-use crate::model::{Setting, Settings, State, TcpLimits, UserTimeout};
+use crate::model::{Hz, Setting, Settings, State, TcpLimits, UserTimeout};
 
 /// The namespace, which the calling thread is in for good.
 ///
@@ -313,7 +313,7 @@ impl Subject {
     /// When the last acknowledgement came. The kernel keeps its age in ticks, so
     /// this may be a tick or two too early, and is never too late.
     fn last_answer(&self) -> Result<Instant, Error> {
-        let longest_tick = Duration::from_millis(10);
+        let longest_tick = Duration::from_millis(Hz::LONGEST_TICK_MS);
         let tick = tick::rate().map_or(longest_tick, |hz| Duration::from_secs(1) / hz.get());
         let now = Instant::now();
         let age = self.info()?.last_ack_received + tick;

@@ -6,12 +6,9 @@ use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::netns::NetNs;
-
-/// Where `ip netns` keeps its names.
-const NAMES: &str = "/run/netns";
+use super::netns::{NAMES, NetNs, file_of as of};
 
 /// One network namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -148,7 +145,7 @@ pub fn inode_of(pid: i32) -> Option<u64> {
 
 /// The number of the calling thread's own.
 pub fn own_inode() -> Option<u64> {
-    fs::metadata("/proc/self/ns/net")
+    fs::metadata("/proc/thread-self/ns/net")
         .ok()
         .map(|file| file.ino())
 }
@@ -157,10 +154,6 @@ pub fn own_inode() -> Option<u64> {
 pub fn command(pid: i32) -> Option<String> {
     let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
     Some(String::from_utf8_lossy(&name).trim_end().to_owned())
-}
-
-fn of(pid: i32) -> PathBuf {
-    format!("/proc/{pid}/ns/net").into()
 }
 
 fn names() -> io::Result<Vec<String>> {

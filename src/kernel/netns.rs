@@ -5,7 +5,7 @@ use std::fmt;
 use std::fs;
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::thread;
 
@@ -17,6 +17,14 @@ use nix::{getsockopt_impl, libc, sockopt_impl};
 use thiserror::Error as ThisError;
 
 use super::{Error, signals};
+
+/// Where `ip netns` keeps its names.
+pub(super) const NAMES: &str = "/run/netns";
+
+/// The file that holds the namespace of a process.
+pub(super) fn file_of(pid: i32) -> PathBuf {
+    format!("/proc/{pid}/ns/net").into()
+}
 
 /// Which network namespace.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -106,9 +114,9 @@ impl NetNs {
     fn path(&self) -> Option<PathBuf> {
         match self {
             NetNs::Current => None,
-            NetNs::Named(name) => Some(PathBuf::from("/run/netns").join(name)),
+            NetNs::Named(name) => Some(Path::new(NAMES).join(name)),
             NetNs::File(path) => Some(path.clone()),
-            NetNs::Process(pid) => Some(format!("/proc/{pid}/ns/net").into()),
+            NetNs::Process(pid) => Some(file_of(*pid)),
         }
     }
 }

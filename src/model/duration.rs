@@ -64,6 +64,16 @@ pub fn parse_with_unit(text: &str) -> Result<Duration, DurationError> {
     humantime::parse_duration(text).map_err(|_| DurationError::SyntaxWithUnit)
 }
 
+/// Whole milliseconds, as many as there is room for.
+pub fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Whole microseconds, as many as there is room for.
+pub fn micros(time: Duration) -> u64 {
+    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
+}
+
 /// Whole seconds for people: `2h 11min 15s`.
 ///
 /// ```

@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use super::time_to_drop::{Question, conditions, millis};
+use super::time_to_drop::{Question, conditions};
 use super::{Result, require_machine};
 use crate::kernel::lab::Lab;
 use crate::kernel::netns::NetNs;
 use crate::kernel::release::release;
+use crate::model::duration::millis;
 use crate::model::span::{as_seconds, as_seconds_if_any};
 use crate::model::time_to_drop::{Conditions, TimeToDrop, zero_window};
 use crate::model::{Hz, Settings, Span, State, TcpLimits, UserTimeout};

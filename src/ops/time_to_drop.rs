@@ -8,6 +8,7 @@ use super::{Error, Result, require_machine, settings, warnings};
 use crate::kernel::netns::NetNs;
 use crate::kernel::{tcp, tick};
 use crate::model::cost::{Cost, cost};
+use crate::model::duration::micros;
 use crate::model::time_to_drop::limits::rto_max_ms;
 use crate::model::time_to_drop::{
     Conditions, Event, Idle, InFlight, TimeToDrop, ZeroWindow, timeline,
@@ -139,14 +140,6 @@ impl<T> End<T> {
     fn new(end: T, timeline: Option<Vec<Event>>) -> End<T> {
         End { end, timeline }
     }
-}
-
-pub(super) fn micros(time: Duration) -> u64 {
-    u64::try_from(time.as_micros()).unwrap_or(u64::MAX)
-}
-
-pub(super) fn millis(time: Duration) -> u64 {
-    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The settings and conditions of a question; what is not given is what the

@@ -29,6 +29,7 @@ use serde::Serialize;
 
 use super::backoff::Backoff;
 use super::{Conditions, DecidedBy, Event, EventKind, at_expiry_past};
+use crate::model::duration::millis;
 use crate::model::span::{Span, as_seconds};
 use crate::model::wheel;
 
@@ -93,10 +94,9 @@ pub(super) fn timeline(conditions: &Conditions) -> Vec<Event> {
 fn loss_probe(conditions: &Conditions) -> Span {
     const TIMEOUT_MIN_MS: u64 = 2;
     let round_trips = conditions.rtt.unwrap_or_default().saturating_mul(2);
-    let round_trips_ms = u64::try_from(round_trips.as_millis()).unwrap_or(u64::MAX);
     let rto = conditions.rto();
     Span {
-        earliest_ms: round_trips_ms
+        earliest_ms: millis(round_trips)
             .saturating_add(TIMEOUT_MIN_MS)
             .min(rto.earliest_ms),
         latest_ms: wheel::fires(rto.latest_ms, conditions.hz).latest_ms,
@@ -157,17 +157,7 @@ mod tests {
 
     use super::*;
     use crate::model::Hz;
-    use crate::model::time_to_drop::TcpLimits;
-
-    fn with(retries2: u8, user_timeout_ms: Option<u64>) -> Conditions {
-        Conditions {
-            user_timeout: user_timeout_ms.map(|ms| Duration::from_millis(ms).try_into().unwrap()),
-            rtt: None,
-            rto: None,
-            limits: TcpLimits::new(retries2, 120_000, 200_000).unwrap(),
-            hz: Hz::new(250),
-        }
-    }
+    use crate::model::time_to_drop::tests::with;
 
     #[test]
     fn the_drop_is_the_first_expiry_past_the_model_timeout() {

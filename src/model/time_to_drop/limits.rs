@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::model::duration::{micros, millis};
 use crate::model::span::Span;
 use crate::model::wheel::Hz;
 
@@ -120,7 +121,7 @@ impl TcpLimits {
     /// (`tcp_init_metrics`), gives more: `ss -i` shows a socket's own.
     pub fn rto(&self, rtt: Option<Duration>, hz: Option<Hz>) -> Span {
         const NEXT_DOOR_US: (u64, u64) = (1, 1000);
-        let us = rtt.map(|d| u64::try_from(d.as_micros()).unwrap_or(u64::MAX));
+        let us = rtt.map(micros);
         let (least, most) = us.map_or(NEXT_DOOR_US, |us| (us, us));
         let min_us = u64::from(self.rto_min_us);
         let min_us = hz.map_or(min_us, |hz| hz.us(hz.ticks_for_us(min_us)));
@@ -148,8 +149,7 @@ impl TcpLimits {
 
     /// A socket's own timeout, within what the kernel takes.
     pub(super) fn own_rto(&self, rto: Duration, hz: Option<Hz>) -> Span {
-        let ms = u64::try_from(rto.as_millis()).unwrap_or(u64::MAX);
-        Span::exactly(ms.clamp(1, self.rto_max(hz).earliest_ms))
+        Span::exactly(millis(rto).clamp(1, self.rto_max(hz).earliest_ms))
     }
 
     /// The time, counted from the first retransmission, after which the kernel

@@ -209,6 +209,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    /// A peer next door, at HZ=250.
+    pub(super) fn with(retries2: u8, user_timeout_ms: Option<u64>) -> Conditions {
+        let limits = TcpLimits::new(retries2, 120_000, 200_000).unwrap();
+        Conditions {
+            user_timeout: user_timeout_ms.map(|ms| Duration::from_millis(ms).try_into().unwrap()),
+            ..Conditions::next_door(limits, Hz::new(250))
+        }
+    }
+
     fn legal() -> impl Strategy<Value = Settings> {
         let seconds = || prop_oneof![1..600i64, 1..=2_147_483i64];
         (seconds(), seconds(), 1..=255i64).prop_map(|(t, i, p)| Settings::new(t, i, p).unwrap())

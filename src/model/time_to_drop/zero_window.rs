@@ -133,21 +133,8 @@ fn timer(conditions: &Conditions) -> Backoff<'_> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::model::Hz;
-    use crate::model::time_to_drop::TcpLimits;
-
-    fn with(retries2: u8, user_timeout_ms: Option<u64>) -> Conditions {
-        Conditions {
-            user_timeout: user_timeout_ms.map(|ms| Duration::from_millis(ms).try_into().unwrap()),
-            rtt: None,
-            rto: None,
-            limits: TcpLimits::new(retries2, 120_000, 200_000).unwrap(),
-            hz: Hz::new(250),
-        }
-    }
+    use crate::model::time_to_drop::tests::with;
 
     #[test]
     fn retries2_probes_and_one_more_timer() {
