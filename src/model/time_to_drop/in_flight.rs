@@ -116,22 +116,48 @@ fn first_retransmission(conditions: &Conditions) -> Span {
 /// The retransmissions after the first, if every timer is on time, and the
 /// drop.
 fn end(conditions: &Conditions) -> (u64, Span) {
+    let (more, drop) = after_first(conditions);
+    (more, first_retransmission(conditions).then(drop))
+}
+
+/// The same, counted from the first retransmission.
+fn after_first(conditions: &Conditions) -> (u64, Span) {
     let timer = timer(conditions);
-    let (more, after_first) = match conditions.user_timeout {
-        None => {
-            let limit = conditions.limits.model_timeout(conditions.hz);
-            at_expiry_past(in_milliseconds(limit), timer.expiries(1))
-        }
-        Some(timeout) => {
-            let timeout_ms = timeout.milliseconds().into();
-            let limit = Span {
-                latest_ms: wheel::limit_in_ticks(timeout_ms, conditions.hz).latest_ms,
-                ..in_milliseconds(Span::exactly(timeout_ms))
-            };
-            timer.cut_at(limit, 1)
-        }
+    let Some(timeout) = conditions.user_timeout else {
+        let limit = conditions.limits.model_timeout(conditions.hz);
+        return at_expiry_past(in_milliseconds(limit), timer.expiries(1));
     };
-    (more, first_retransmission(conditions).then(after_first))
+    let timeout_ms = timeout.milliseconds().into();
+    let limit = Span {
+        latest_ms: wheel::limit_in_ticks(timeout_ms, conditions.hz).latest_ms,
+        ..in_milliseconds(Span::exactly(timeout_ms))
+    };
+    timer.cut_at(limit, 1)
+}
+
+/// The time left, where the next expiry comes at `expiry` and so many
+/// retransmissions were sent.
+pub(super) fn left(conditions: &Conditions, expiry: Span, retransmissions: u8) -> Span {
+    let (_, drop) = after_first(conditions);
+    let Some(more) = retransmissions.checked_sub(1) else {
+        // What runs may be the loss probe's timer, and one more comes after it.
+        let rto_ms = wheel::fires(conditions.rto().latest_ms, conditions.hz).latest_ms;
+        let first = Span {
+            latest_ms: expiry.latest_ms + rto_ms,
+            ..expiry
+        };
+        return first.then(drop);
+    };
+    let expiries = timer(conditions).expiries(1);
+    // How late the ones before it were is not known.
+    let due = expiries
+        .take(usize::from(more) + 1)
+        .last()
+        .unwrap_or(Span::START);
+    Span {
+        earliest_ms: expiry.earliest_ms + drop.earliest_ms.saturating_sub(due.latest_ms),
+        latest_ms: expiry.latest_ms + drop.latest_ms.saturating_sub(due.earliest_ms),
+    }
 }
 
 /// A limit that the kernel compares in whole milliseconds (`tcp_time_stamp`).

@@ -28,6 +28,7 @@ pub mod idle;
 pub mod in_flight;
 pub mod limits;
 mod timeline;
+mod underway;
 mod user_timeout;
 pub mod zero_window;
 
@@ -39,6 +40,7 @@ pub use idle::{Idle, idle};
 pub use in_flight::{InFlight, in_flight};
 pub use limits::{LimitsError, TcpLimits};
 pub use timeline::{Event, EventKind};
+pub use underway::{Timer, Underway, is_stale};
 pub use user_timeout::{UserTimeout, UserTimeoutError};
 pub use zero_window::{ZeroWindow, zero_window};
 

@@ -73,6 +73,25 @@ pub(crate) fn long_closed(conditions: &Conditions, closed_ms: u64) -> Span {
     })
 }
 
+/// The time left, where the next expiry comes at `expiry`, so many window probes
+/// are unanswered, and the timer has doubled so often. When the user timeout's
+/// clock started is not known: so with one, the next expiry may be the drop.
+pub(super) fn left(conditions: &Conditions, expiry: Span, unanswered: u8, doublings: u64) -> Span {
+    let timer = timer(conditions);
+    let retries = conditions.limits.retries2();
+    let most = doublings.max(retries.into());
+    let more = u64::from(retries.saturating_sub(unanswered));
+    let by_count = (1..=more)
+        .map(|n| timer.runs((doublings + n).min(most)))
+        .fold(expiry, Span::then);
+    at_user_timeout(conditions).map_or(by_count, |(_, drop)| {
+        by_count.or_sooner(Span {
+            earliest_ms: expiry.earliest_ms,
+            latest_ms: expiry.latest_ms + drop.latest_ms,
+        })
+    })
+}
+
 /// Each window probe and the drop, in order.
 pub(super) fn timeline(conditions: &Conditions) -> Vec<Event> {
     let (probes, _, drop) = end(conditions);
