@@ -1,10 +1,11 @@
 //! The process that undoes a change whose maker was killed.
 //!
-//! The kernel has three files and no way to write them as one. So before the
-//! first write a child is forked that waits on a pipe. If the maker dies, be it
-//! of SIGKILL, the pipe closes and the child writes the old values back. The
-//! child also holds the maker's lock (an flock belongs to the open file), so
-//! that nobody comes between.
+//! The kernel has three files and no way to write them as one, and arms a running
+//! keepalive timer anew only where keepalive is off for a moment. So before the
+//! first step a child is forked that waits on a pipe. If the maker dies, be it
+//! of SIGKILL, the pipe closes and the child undoes what is half done. The child
+//! also holds the maker's lock (an flock belongs to the open file), so that
+//! nobody comes between.
 
 use std::ffi::{CStr, CString};
 use std::io;
@@ -18,6 +19,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, pipe2, read, setsid, write};
 
 use super::Error;
+use super::taken::Taken;
 use crate::model::{Setting, Values};
 
 /// A waiting child. Dropped, it is sent away and nothing is undone.
@@ -28,24 +30,48 @@ pub(super) struct Guard {
     _alive: OwnedFd,
 }
 
+/// What the child does if the maker dies.
+pub(super) enum Undo<'a> {
+    /// Writes values back.
+    Write(Vec<OldValue>),
+    /// Turns keepalive on again.
+    KeepaliveOff(&'a [Taken]),
+}
+
 /// What the child will write: made before the fork, because a forked child of a
 /// process with threads may not allocate.
-type OldValue = (CString, Vec<u8>);
+pub(super) type OldValue = (CString, Vec<u8>);
+
+impl Undo<'_> {
+    /// Restores `before` in the settings `changed`.
+    pub(super) fn write(before: Values, changed: &[Setting]) -> Result<Undo<'static>, Error> {
+        let old = changed.iter().map(|setting| old_value(*setting, before));
+        old.collect::<io::Result<_>>()
+            .map(Undo::Write)
+            .map_err(Error::Guard)
+    }
+
+    /// In the child: async-signal-safe calls only. A failure has nobody to be
+    /// told to.
+    fn carry_out(&self) {
+        match self {
+            Undo::Write(old) => old.iter().for_each(|(path, value)| restore(path, value)),
+            Undo::KeepaliveOff(sockets) => sockets.iter().for_each(|socket| {
+                let _ = socket.turn_on();
+            }),
+        }
+    }
+}
 
 impl Guard {
-    /// Starts the child, which will restore `before` in the settings `changed`.
-    pub(super) fn post(before: Values, changed: &[Setting]) -> Result<Guard, Error> {
-        let old = changed
-            .iter()
-            .map(|setting| old_value(*setting, before))
-            .collect::<io::Result<Vec<OldValue>>>()
-            .map_err(Error::Guard)?;
+    /// Starts the child.
+    pub(super) fn post(undo: Undo<'_>) -> Result<Guard, Error> {
         let failed = |e: Errno| Error::Guard(io::Error::from(e));
         // Not for programs that others start meanwhile: they would keep it open.
         let (ours, alive) = pipe2(OFlag::O_CLOEXEC).map_err(failed)?;
         // SAFETY: the child calls async-signal-safe functions only (close,
-        // setsid, read, open, write, _exit), allocates nothing and never
-        // returns from this block, so it is sound even with other threads.
+        // setsid, read, open, write, setsockopt, _exit), allocates nothing and
+        // never returns from this block, so it is sound even with other threads.
         match unsafe { fork() }.map_err(failed)? {
             ForkResult::Parent { child } => Ok(Guard {
                 child,
@@ -53,7 +79,7 @@ impl Guard {
             }),
             ForkResult::Child => {
                 drop(alive);
-                stand(&ours, &old);
+                stand(&ours, &undo);
                 // SAFETY: _exit(2) ends the child without running anything of
                 // the parent's.
                 unsafe { nix::libc::_exit(0) }
@@ -77,16 +103,13 @@ fn old_value(setting: Setting, before: Values) -> io::Result<OldValue> {
 
 /// The child's life. Every signal that can be held is held already, by the mask
 /// it inherits; a session of its own keeps it from a kill of the group.
-fn stand(maker: &OwnedFd, old: &[OldValue]) {
+fn stand(maker: &OwnedFd, undo: &Undo<'_>) {
     let _ = setsid();
     while read(maker, &mut [0]) == Err(Errno::EINTR) {}
-    for (path, value) in old {
-        restore(path, value);
-    }
+    undo.carry_out();
 }
 
-/// Tries again where a signal came between. Any other failure has nobody to be
-/// told to.
+/// Tries again where a signal came between.
 fn restore(path: &CStr, value: &[u8]) {
     loop {
         let done = open(path, OFlag::O_WRONLY | OFlag::O_CLOEXEC, Mode::empty())

@@ -13,10 +13,13 @@ mod link;
 pub mod namespaces;
 mod netlink;
 pub mod netns;
+pub mod owners;
+pub mod processes;
 pub mod release;
 pub mod signals;
 pub mod sock_diag;
 mod sysctl;
+pub mod taken;
 pub mod tcp;
 mod tcp_info;
 pub mod tick;
@@ -125,6 +128,12 @@ pub enum Error {
     /// The counters cannot be read.
     #[error("cannot read the counters in /proc/net/netstat")]
     Counters(#[source] io::Error),
+    /// The sockets cannot be listed.
+    #[error("cannot list the TCP sockets (sock_diag)")]
+    Sockets(#[source] io::Error),
+    /// The processes that hold sockets cannot be found.
+    #[error("cannot list the processes in /proc")]
+    Processes(#[source] io::Error),
     /// The namespaces cannot be listed.
     #[error("cannot list the network namespaces in /run/netns and /proc")]
     Namespaces(#[source] io::Error),

@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::netns::{NAMES, NetNs, file_of as of};
+use super::processes;
 
 /// One network namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,7 +111,7 @@ pub fn list() -> io::Result<Namespaces> {
         }
     }
     let mut unseen_processes = 0;
-    for pid in processes()? {
+    for pid in processes::all()? {
         match fs::metadata(of(pid)) {
             Ok(file) => found.at(file.ino()).processes.push(pid),
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => unseen_processes += 1,
@@ -150,12 +151,6 @@ pub fn own_inode() -> Option<u64> {
         .map(|file| file.ino())
 }
 
-/// The name of a process's program, as it gave it; none if it is gone.
-pub fn command(pid: i32) -> Option<String> {
-    let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
-    Some(String::from_utf8_lossy(&name).trim_end().to_owned())
-}
-
 fn names() -> io::Result<Vec<String>> {
     let entries = match fs::read_dir(NAMES) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -167,11 +162,6 @@ fn names() -> io::Result<Vec<String>> {
         .collect();
     names.sort();
     Ok(names)
-}
-
-fn processes() -> io::Result<impl Iterator<Item = i32>> {
-    let entries = fs::read_dir("/proc")?.flatten();
-    Ok(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
 }
 
 #[cfg(test)]
@@ -198,6 +188,5 @@ mod tests {
             ..gone
         };
         assert_eq!(odd.name(), "/run/netns/pid:1");
-        assert!(super::command(pid).is_some());
     }
 }

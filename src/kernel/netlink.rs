@@ -6,7 +6,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::socket::{
-    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, socket,
+    AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recvfrom, sendto,
+    socket,
 };
 
 /// `struct nlmsghdr`: length, type, flags, sequence number, port.
@@ -73,23 +74,25 @@ impl Netlink {
         })
     }
 
-    /// Asks for a list, and hands on the body of each of its messages.
-    pub(super) fn list(
+    /// Asks for a list.
+    pub(super) fn begin_list(&mut self, kind: u16, body: &[u8]) -> io::Result<()> {
+        self.send(kind, libc::NLM_F_DUMP, body)
+    }
+
+    /// Takes the next part of the list, and hands on the body of each of its
+    /// messages. False when the list has ended.
+    pub(super) fn next_part(
         &mut self,
-        kind: u16,
-        body: &[u8],
         mut each: impl FnMut(&[u8]) -> io::Result<()>,
-    ) -> io::Result<()> {
-        self.send(kind, libc::NLM_F_DUMP, body)?;
-        loop {
-            for message in messages(self.receive()?) {
-                match i32::from(message.kind) {
-                    libc::NLMSG_DONE => return end(message.body),
-                    libc::NLMSG_ERROR => return outcome(message.body),
-                    _ => each(message.body)?,
-                }
+    ) -> io::Result<bool> {
+        for message in messages(self.receive()?) {
+            match i32::from(message.kind) {
+                libc::NLMSG_DONE => return end(message.body).map(|()| false),
+                libc::NLMSG_ERROR => return outcome(message.body).map(|()| false),
+                _ => each(message.body)?,
             }
         }
+        Ok(true)
     }
 
     fn send(&self, kind: u16, flags: i32, body: &[u8]) -> io::Result<()> {
@@ -109,12 +112,17 @@ impl Netlink {
         Ok(())
     }
 
+    /// One datagram from the kernel: others may write to this socket too.
     fn receive(&mut self) -> io::Result<&[u8]> {
-        let length = recv(self.socket.as_raw_fd(), &mut self.buffer, MsgFlags::empty())?;
-        match length {
-            // The kernel does not hang up; an empty datagram would never end.
-            0 => Err(io::ErrorKind::UnexpectedEof.into()),
-            length => Ok(&self.buffer[..length]),
+        loop {
+            let (length, sender) =
+                recvfrom::<NetlinkAddr>(self.socket.as_raw_fd(), &mut self.buffer)?;
+            match (length, sender) {
+                // The kernel does not hang up; an empty datagram would never end.
+                (0, _) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                (_, Some(sender)) if sender.pid() != 0 => {}
+                (length, _) => return Ok(&self.buffer[..length]),
+            }
         }
     }
 }

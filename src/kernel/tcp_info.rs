@@ -18,6 +18,7 @@ mod offset {
     pub(super) const BACKOFF: usize = 4;
     pub(super) const RTO: usize = 8;
     pub(super) const UNACKED: usize = 24;
+    pub(super) const LAST_DATA_RECV: usize = 52;
     pub(super) const LAST_ACK_RECV: usize = 56;
     pub(super) const NOTSENT_BYTES: usize = 144;
     pub(super) const SND_WND: usize = 228;
@@ -28,6 +29,10 @@ mod offset {
 pub(super) struct TcpInfo {
     /// The retransmission timeout, doubled with each retransmission.
     pub(super) rto: Duration,
+    /// How often the timer has doubled.
+    pub(super) backoff: u8,
+    /// The time since the last data came, in whole ticks.
+    pub(super) last_data_received: Duration,
     /// The time since the last acknowledgement, in whole ticks.
     pub(super) last_ack_received: Duration,
     /// Whether the peer's window is closed and there is something to send.
@@ -39,20 +44,26 @@ pub(super) struct TcpInfo {
 impl TcpInfo {
     pub(super) fn of(socket: &TcpStream) -> io::Result<TcpInfo> {
         let mut buffer = [0; LENGTH];
-        let bytes = read(socket, &mut buffer)?;
-        let byte = |offset: usize| bytes.get(offset).copied().ok_or_else(too_little);
-        let number = |offset: usize| match bytes.get(offset..offset + 4) {
-            Some(&[a, b, c, d]) => Ok(u32::from_ne_bytes([a, b, c, d])),
-            _ => Err(too_little()),
+        TcpInfo::parse(read(socket, &mut buffer)?).ok_or_else(too_little)
+    }
+
+    /// None if it is shorter than that of Linux 5.4.
+    pub(super) fn parse(bytes: &[u8]) -> Option<TcpInfo> {
+        let bytes: &[u8; LENGTH] = bytes.first_chunk()?;
+        let number = |at: usize| {
+            u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
         };
-        let nothing_out = number(offset::UNACKED)? == 0 && number(offset::NOTSENT_BYTES)? > 0;
-        let window_closed = nothing_out && number(offset::SND_WND)? == 0;
-        let probed = byte(offset::PROBES)? > 0 || byte(offset::BACKOFF)? > 0;
-        Ok(TcpInfo {
-            rto: Duration::from_micros(number(offset::RTO)?.into()),
-            last_ack_received: Duration::from_millis(number(offset::LAST_ACK_RECV)?.into()),
+        let age = |at: usize| Duration::from_millis(number(at).into());
+        let nothing_out = number(offset::UNACKED) == 0 && number(offset::NOTSENT_BYTES) > 0;
+        let window_closed = nothing_out && number(offset::SND_WND) == 0;
+        let backoff = bytes[offset::BACKOFF];
+        Some(TcpInfo {
+            rto: Duration::from_micros(number(offset::RTO).into()),
+            backoff,
+            last_data_received: age(offset::LAST_DATA_RECV),
+            last_ack_received: age(offset::LAST_ACK_RECV),
             window_closed,
-            just_closed: window_closed && !probed,
+            just_closed: window_closed && bytes[offset::PROBES] == 0 && backoff == 0,
         })
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Result, require_machine};
 use crate::chain::chain;
 use crate::kernel::namespaces::{self, Namespace};
-use crate::kernel::{Error, keepalive, sock_diag};
+use crate::kernel::{Error, keepalive, processes, sock_diag};
 use crate::model::{Setting, Values};
 use crate::root::Root;
 
@@ -89,7 +89,7 @@ fn look_into(namespace: &Namespace) -> NetnsEntry {
     let mut programs: Vec<String> = namespace
         .processes
         .iter()
-        .filter_map(|pid| namespaces::command(*pid))
+        .filter_map(|pid| processes::command(*pid))
         .collect();
     programs.sort();
     programs.dedup();
@@ -116,15 +116,7 @@ fn look_into(namespace: &Namespace) -> NetnsEntry {
 /// What is in force in it, and its established sockets, if the kernel lists
 /// them.
 fn enter(namespace: &Namespace) -> std::result::Result<(Values, Option<u64>), Error> {
-    let look = || {
-        let mut established = 0;
-        let count = |_| {
-            established += 1;
-            Ok(())
-        };
-        let counted = sock_diag::established(count).is_ok();
-        Ok((keepalive::read()?, counted.then_some(established)))
-    };
+    let look = || Ok((keepalive::read()?, sock_diag::count_established().ok()));
     let held = namespace.hold().map_err(Error::Namespaces)?;
     held.ok_or(Error::Gone)?
         .netns()
