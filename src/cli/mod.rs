@@ -9,6 +9,8 @@ mod countdown;
 mod errors;
 mod output;
 mod render;
+mod sockets;
+mod watch;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -65,6 +67,7 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
         }
         Command::Measure(args) => measure(&root, args, face),
         Command::Profile { command } => profile(&root, command, face),
+        Command::Sockets(args) => sockets::sockets(&root, args, face),
         Command::Netns {
             command: NetnsCommand::List,
         } => face.print(&netns::list(&root)?, render::netns::list),
@@ -74,16 +77,21 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
             dry_run,
             namespace,
             all_netns,
+            rearm,
         } => {
             let target = match name {
                 Some(name) => apply::Target::Profile(name.clone()),
                 None => apply::Target::Values(values.partial()),
             };
             if *all_netns {
-                return apply_all(&root, &target, *dry_run, face);
+                return apply_all(&root, &target, *rearm, *dry_run, face);
             }
-            let report = apply::apply(&root, &namespace.netns(), &target, *dry_run)?;
-            face.print_done(&report, report.changed && !dry_run, render::apply::people)
+            let report = apply::apply(&root, &namespace.netns(), &target, *rearm, *dry_run)?;
+            face.print_done(&report, report.changed && !dry_run, render::apply::people)?;
+            Ok(output::outcome(
+                sockets::refused(report.rearmed.as_ref()),
+                true,
+            ))
         }
         Command::Revert { dry_run, namespace } => {
             let report = ops::revert::revert(&root, &namespace.netns(), *dry_run)?;
@@ -117,19 +125,22 @@ fn show(
     face: &Face,
 ) -> Result<ExitCode, Failure> {
     let mut report = ops::show::show(root, netns)?;
-    if let Some(seconds) = interval_s {
-        let interval = Duration::from_secs(seconds.into());
-        let mut countdown = Countdown::new("counting for", "counted");
-        let mut watch = |passed| countdown.show(passed, interval);
-        let rate = ops::show::rate(root, netns, interval, &mut watch);
-        countdown.end();
-        report.rate = Some(rate?);
-    }
+    report.rate = interval_s.map(|s| rate(root, netns, s)).transpose()?;
     face.print(&report, render::show::people)?;
     for problem in &report.problems {
         errors::complain(problem);
     }
     Ok(u8::from(!report.problems.is_empty()).into())
+}
+
+/// Counts for so long, with a countdown.
+fn rate(root: &Root, netns: &NetNs, interval_s: u32) -> ops::Result<ops::show::Rate> {
+    let interval = Duration::from_secs(interval_s.into());
+    let mut countdown = Countdown::new("counting for", "counted");
+    let mut watch = |passed| countdown.show(passed, interval);
+    let rate = ops::show::rate(root, netns, interval, &mut watch);
+    countdown.end();
+    rate
 }
 
 fn time_to_drop(root: &Root, args: &args::TimeToDrop, face: &Face) -> Result<ExitCode, Failure> {
@@ -153,18 +164,20 @@ fn time_to_drop(root: &Root, args: &args::TimeToDrop, face: &Face) -> Result<Exi
 fn apply_all(
     root: &Root,
     target: &apply::Target,
+    rearm: bool,
     dry_run: bool,
     face: &Face,
 ) -> Result<ExitCode, Failure> {
-    let report = ops::apply_all::apply_all(root, target, dry_run)?;
+    let report = ops::apply_all::apply_all(root, target, rearm, dry_run)?;
     let changed = report.changed > 0 && !dry_run;
     face.print_done(&report, changed, render::netns::applied)?;
     if report.failed > 0 {
         errors::complain(&format!("it failed in {} of them", report.failed));
     }
+    let refused = sockets::refused(report.rearmed.as_ref());
     Ok(output::outcome(
-        report.failed,
-        changed || report.left_changed,
+        report.failed + refused,
+        changed || report.left_changed || refused > 0,
     ))
 }
 

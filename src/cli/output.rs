@@ -1,6 +1,6 @@
 //! Where reports go: to standard output, for people or as JSON.
 
-use std::io::{self, ErrorKind, Write};
+use std::io::{self, BufWriter, ErrorKind, Write};
 use std::process::ExitCode;
 
 use keepalivectl::ops;
@@ -91,18 +91,63 @@ impl Face {
         changed: bool,
         people: impl Fn(&R) -> String,
     ) -> Result<ExitCode, Failure> {
-        let written = if self.json {
+        let done = if self.json {
             json(report)
         } else {
             let mut out = anstream::AutoStream::auto(io::stdout().lock());
             write(&mut out, people(report).as_bytes())
         };
-        match written {
-            Ok(()) => Ok(ExitCode::SUCCESS),
-            // Whoever read it has read enough.
-            Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(ExitCode::SUCCESS),
-            Err(cause) => Err(Failure::Output { cause, changed }),
+        written(done, changed)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
+    /// Whether reports are for programs.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+}
+
+/// Whether somebody still reads; an output that is closed has been read enough.
+/// `changed` says whether the job has changed something.
+pub fn written(done: io::Result<()>, changed: bool) -> Result<bool, Failure> {
+    match done {
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(cause) => Err(Failure::Output { cause, changed }),
+    }
+}
+
+/// A JSON array on standard output, one element a line.
+pub struct Array {
+    out: BufWriter<io::Stdout>,
+    before: &'static [u8],
+}
+
+impl Array {
+    /// An empty one.
+    pub fn new() -> Array {
+        Array {
+            out: BufWriter::with_capacity(1 << 16, io::stdout()),
+            before: b"[\n",
         }
+    }
+
+    /// Adds one.
+    pub fn push(&mut self, element: &impl Serialize) -> io::Result<()> {
+        self.out.write_all(self.before)?;
+        self.before = b",\n";
+        Ok(serde_json::to_writer(&mut self.out, element)?)
+    }
+
+    /// Ends it.
+    pub fn end(mut self) -> io::Result<()> {
+        let end: &[u8] = if self.before == b"[\n" {
+            b"[]\n"
+        } else {
+            b"\n]\n"
+        };
+        self.out.write_all(end)?;
+        self.out.flush()
     }
 }
 

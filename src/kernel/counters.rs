@@ -22,6 +22,18 @@ pub struct Counters {
     pub dropped_on_timeout: u64,
 }
 
+impl Counters {
+    /// Those of two namespaces, added up.
+    pub fn plus(self, other: Counters) -> Counters {
+        Counters {
+            probes_sent: self.probes_sent.saturating_add(other.probes_sent),
+            dropped_on_timeout: self
+                .dropped_on_timeout
+                .saturating_add(other.dropped_on_timeout),
+        }
+    }
+}
+
 /// The counts of the calling thread's network namespace.
 ///
 /// # Errors

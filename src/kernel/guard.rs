@@ -35,7 +35,7 @@ pub(super) enum Undo<'a> {
     /// Writes values back.
     Write(Vec<OldValue>),
     /// Turns keepalive on again.
-    KeepaliveOff(&'a [Taken]),
+    KeepaliveOff(&'a [&'a Taken]),
 }
 
 /// What the child will write: made before the fork, because a forked child of a

@@ -48,10 +48,9 @@ impl Owners {
         let look = || {
             let mut found = Owners::default();
             while let Some(pid) = pids.get(next.fetch_add(1, Ordering::Relaxed)) {
-                match found.look_at(*pid) {
-                    Err(Errno::ACCESS | Errno::PERM) => found.unseen_processes += 1,
-                    // It has ended.
-                    Ok(()) | Err(_) => {}
+                // Any other error is that it has ended.
+                if let Err(Errno::ACCESS | Errno::PERM) = found.look_at(*pid) {
+                    found.unseen_processes += 1;
                 }
             }
             found
@@ -76,8 +75,9 @@ impl Owners {
     /// Those of one socket.
     pub fn of(&self, inode: u32) -> &[Owner] {
         let start = self.sorted.partition_point(|owner| owner.inode < inode);
-        let length = self.sorted[start..].partition_point(|owner| owner.inode == inode);
-        &self.sorted[start..start + length]
+        let from_it = &self.sorted[start..];
+        let others = from_it.iter().position(|owner| owner.inode != inode);
+        &from_it[..others.unwrap_or(from_it.len())]
     }
 
     fn look_at(&mut self, pid: i32) -> Result<(), Errno> {
@@ -96,9 +96,13 @@ impl Owners {
             else {
                 continue;
             };
-            // A file that was closed meanwhile has no link.
-            let link = readlinkat_raw(&folder, entry.file_name(), &mut link);
-            if let Some(inode) = link.ok().and_then(|(link, _)| inode_in(link)) {
+            let inode = match readlinkat_raw(&folder, entry.file_name(), &mut link) {
+                Ok((link, _)) => inode_in(link),
+                // It was closed meanwhile.
+                Err(Errno::NOENT) => None,
+                Err(e) => return Err(e),
+            };
+            if let Some(inode) = inode {
                 self.sorted.push(Owner { inode, pid, fd });
             }
         }

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{GetSockOpt, SetSockOpt, getsockopt, setsockopt, sockopt};
 use nix::{getsockopt_impl, libc, sockopt_impl};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
@@ -191,7 +192,8 @@ impl Taken {
 }
 
 impl Options {
-    fn has(&self, change: &Change) -> bool {
+    /// Whether this is what the change would make of it.
+    pub fn has(&self, change: &Change) -> bool {
         let is = |wanted: Option<u32>, found: i64| wanted.is_none_or(|w| i64::from(w) == found);
         let timeout = change.user_timeout_ms;
         is(change.time, self.values.time)
@@ -210,10 +212,10 @@ impl Options {
 ///
 /// # Errors
 /// The guard cannot be started; nothing is changed then.
-pub fn rearm(sockets: &[Taken]) -> Result<Vec<io::Result<()>>, super::Error> {
+pub fn rearm(sockets: &[&Taken]) -> Result<Vec<io::Result<()>>, super::Error> {
     let _held = signals::hold()?;
     let _guard = Guard::post(Undo::KeepaliveOff(sockets))?;
-    Ok(sockets.iter().map(rearm_one).collect())
+    Ok(sockets.iter().copied().map(rearm_one).collect())
 }
 
 fn rearm_one(socket: &Taken) -> io::Result<()> {
@@ -236,6 +238,17 @@ impl Taken {
 
 fn not_kept() -> io::Error {
     io::Error::other("the socket has other values than those just set: its program sets them too")
+}
+
+/// Lets this process have as many files open as it may: each socket that is
+/// taken is one. How many that is.
+///
+/// # Errors
+/// What the kernel says (`setrlimit(2)`).
+pub fn allow_many_files() -> io::Result<usize> {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
+    Ok(usize::try_from(most).unwrap_or(usize::MAX))
 }
 
 /// Whether an error says that the process may not be touched, and not that

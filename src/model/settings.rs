@@ -322,6 +322,16 @@ fn seconds(setting: Setting, value: i64) -> Result<u32, SettingsError> {
     }
 }
 
+impl From<Values> for Partial {
+    fn from(v: Values) -> Partial {
+        Partial {
+            time: Some(v.time),
+            intvl: Some(v.intvl),
+            probes: Some(v.probes),
+        }
+    }
+}
+
 impl TryFrom<Values> for Settings {
     type Error = SettingsError;
 

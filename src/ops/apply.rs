@@ -2,7 +2,8 @@
 
 use serde::Serialize;
 
-use super::{Result, TimeToDropIdle, over, profiles, require_machine, warnings};
+use super::sockets::{self, ChangeReport, Filter, Scope};
+use super::{Error, Result, TimeToDropIdle, over, profiles, require_machine, warnings};
 use crate::boot::{before::Record, lock};
 use crate::kernel::netns::{self, NetNs};
 use crate::kernel::{keepalive, signals};
@@ -88,6 +89,8 @@ pub struct ApplyReport {
     pub after: Values,
     /// The writes.
     pub writes: Vec<Write>,
+    /// What became of the open connections, if they were to follow.
+    pub rearmed: Option<Box<ChangeReport>>,
     /// What they add up to.
     pub time_to_drop: TimeToDropIdle,
     /// What is worth knowing.
@@ -103,6 +106,7 @@ impl ApplyReport {
             before: plan.before,
             after: plan.after.values(),
             writes: plan.writes,
+            rearmed: None,
             time_to_drop: TimeToDropIdle::here(plan.after),
             warnings: warnings(plan.after),
         }
@@ -145,18 +149,44 @@ pub(super) fn resolve(root: &Root, target: &Target) -> Result<Resolved> {
 }
 
 /// Puts a profile or single values in force in a network namespace, under the
-/// lock, and reads them back.
+/// lock, and reads them back. Open connections follow at once if `rearm` is set.
 ///
 /// # Errors
 /// A value is illegal, the profile does not exist or is broken, the privilege
 /// is missing, or the kernel refuses: nothing is changed then, unless
 /// [`left_changed`](super::Error::left_changed) says otherwise.
-pub fn apply(root: &Root, netns: &NetNs, target: &Target, dry_run: bool) -> Result<ApplyReport> {
+pub fn apply(
+    root: &Root,
+    netns: &NetNs,
+    target: &Target,
+    rearm: bool,
+    dry_run: bool,
+) -> Result<ApplyReport> {
     require_machine(root, "apply")?;
-    resolve(root, target)?.apply(root, netns, dry_run)
+    let wanted = resolve(root, target)?;
+    let mut report = wanted.apply(root, netns, dry_run)?;
+    if rearm {
+        let scope = Scope::One(netns.clone());
+        report.rearmed = Some(Box::new(wanted.rearm(root, &scope, dry_run)?));
+    }
+    Ok(report)
 }
 
 impl Resolved {
+    /// Lets all open connections follow; in a dry run, as if this were in force.
+    pub(super) fn rearm(&self, root: &Root, scope: &Scope, dry_run: bool) -> Result<ChangeReport> {
+        let as_if = match &self.wanted {
+            Wanted::All(settings) => settings.values().into(),
+            Wanted::Some(partial) => *partial,
+        };
+        let rearm = sockets::Change::Rearm { as_if };
+        let rearmed = sockets::change(root, scope, &Filter::default(), &rearm, dry_run);
+        rearmed.map_err(|e| match dry_run {
+            true => e,
+            false => Error::NotRearmed(Box::new(e)),
+        })
+    }
+
     pub(super) fn apply(&self, root: &Root, netns: &NetNs, dry_run: bool) -> Result<ApplyReport> {
         netns.enter(|| {
             let plan = || -> Result<Plan> {

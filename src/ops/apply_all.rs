@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use super::apply::{ApplyReport, Resolved, Target, resolve};
 use super::netns::named;
+use super::sockets::{ChangeReport, Scope};
 use super::{Error, Result, require_machine};
 use crate::chain::chain;
 use crate::kernel;
@@ -43,6 +44,8 @@ pub struct ApplyAllReport {
     pub failed: usize,
     /// Whether it failed somewhere and could not be undone there.
     pub left_changed: bool,
+    /// What became of the open connections, if they were to follow.
+    pub rearmed: Option<ChangeReport>,
     /// Each.
     pub namespaces: Vec<NetnsOutcome>,
     /// Processes whose namespace may not be seen.
@@ -52,12 +55,18 @@ pub struct ApplyAllReport {
 /// Puts a profile or single values in force in each network namespace that can
 /// be found, all or nothing in each. It looks again until it finds no new one:
 /// a namespace may be made meanwhile, or its only known process may end and
-/// leave others in it. One that goes away is reported.
+/// leave others in it. One that goes away is reported. Open connections follow
+/// at once if `rearm` is set.
 ///
 /// # Errors
 /// The target is illegal or there is none of that name, or `/proc` cannot be
 /// read. What fails in one namespace is in the report.
-pub fn apply_all(root: &Root, target: &Target, dry_run: bool) -> Result<ApplyAllReport> {
+pub fn apply_all(
+    root: &Root,
+    target: &Target,
+    rearm: bool,
+    dry_run: bool,
+) -> Result<ApplyAllReport> {
     const LOOKS: usize = 5;
     require_machine(root, "apply --all-netns")?;
     let wanted = resolve(root, target)?;
@@ -88,6 +97,10 @@ pub fn apply_all(root: &Root, target: &Target, dry_run: bool) -> Result<ApplyAll
         gone: count(|o| o.gone),
         failed: count(|o| o.report.is_none() && !o.gone),
         left_changed,
+        rearmed: match rearm {
+            true => Some(wanted.rearm(root, &Scope::All, dry_run)?),
+            false => None,
+        },
         namespaces,
         unseen_processes,
     })

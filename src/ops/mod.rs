@@ -17,6 +17,7 @@ pub mod plan;
 pub mod profiles;
 pub mod revert;
 pub mod show;
+pub mod sockets;
 pub mod time_to_drop;
 pub mod verify;
 
@@ -30,7 +31,7 @@ use crate::kernel::netns::NetNs;
 use crate::model::path::Path;
 use crate::model::plan::Impossible;
 use crate::model::time_to_drop::{Idle, LimitsError, UserTimeoutError, idle};
-use crate::model::{Hz, Partial, ProfileName, Settings, SettingsError, Values};
+use crate::model::{Hz, Partial, ProfileName, Setting, Settings, SettingsError, Values};
 use crate::root::{FileError, Root};
 
 /// What a job failed of.
@@ -48,6 +49,14 @@ pub enum Error {
     /// A value that was asked for is not legal.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// A value that no socket can have of its own.
+    #[error("{setting} {value} is more than a socket can have of its own, which ends at {}", setting.max_on_socket())]
+    BeyondSocket {
+        /// Which setting.
+        setting: Setting,
+        /// What was asked for.
+        value: i64,
+    },
     /// A user timeout that no socket can have.
     #[error(transparent)]
     UserTimeout(#[from] UserTimeoutError),
@@ -143,6 +152,9 @@ pub enum Error {
         /// What is in force.
         in_force: Values,
     },
+    /// Settings are in force, and the open connections could not be looked at.
+    #[error("the settings are in force, but open connections were not armed anew")]
+    NotRearmed(#[source] Box<Error>),
     /// It failed and everything is as it was before.
     #[error("nothing is changed")]
     Undone(#[source] Box<Error>),
@@ -162,6 +174,7 @@ impl Error {
     pub fn left_changed(&self) -> bool {
         match self {
             Error::NotUndone { .. } | Error::Kernel(kernel::Error::NotUndone { .. }) => true,
+            Error::NotRearmed(_) => true,
             Error::Undone(cause) => cause.left_changed(),
             _ => false,
         }
@@ -172,6 +185,7 @@ impl Error {
         match self {
             Error::Settings(_) | Error::UserTimeout(_) | Error::Limits(_) => true,
             Error::NotTheMachine { .. } | Error::TooManyEvents { .. } => true,
+            Error::BeyondSocket { .. } => true,
             Error::Impossible(e) => matches!(e, Impossible::NoWish | Impossible::TooManyLost),
             _ => false,
         }

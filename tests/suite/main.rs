@@ -24,5 +24,6 @@ mod profiles;
 mod readers;
 mod sandbox;
 mod show;
+mod sockets;
 mod time_to_drop;
 mod unit;

@@ -1,5 +1,6 @@
 //! The arguments, and the help that teaches them.
 
+mod sockets;
 mod values;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 use keepalivectl::model::duration::parse_with_unit;
 use keepalivectl::model::{Hz, ProfileName};
 
+pub use sockets::{ChangeArguments, Sockets, SocketsCommand, set};
 pub use values::{
     AllValues, Between, ConditionArguments, Namespace, PurposeArguments, SomeValues, StateWord,
 };
@@ -29,6 +31,8 @@ Examples:
   sudo keepalivectl revert              back to what was in force before
   sudo keepalivectl enable aws-nat --now
                                         in force now and after every boot
+  sudo keepalivectl sockets             what does each open connection have?
+  sudo keepalivectl sockets rearm --all let those already open follow, too
   sudo keepalivectl netns list          what do the containers have?
   keepalivectl verify && echo all well  for monitoring: 3 means drift
 
@@ -120,6 +124,13 @@ pub enum Command {
         command: ProfileCommand,
     },
 
+    /// Show what each open connection really has, and re-arm those already open
+    ///
+    /// Keepalive on or off, the settings in effect and whether they are its own,
+    /// the timer that runs, and the time left if its peer is silent. Whose
+    /// process may not be touched (without root), only the timer is known.
+    Sockets(Box<Sockets>),
+
     /// Look into the network namespaces of this machine
     Netns {
         /// What to do with them
@@ -130,7 +141,8 @@ pub enum Command {
     /// Put a profile or single values in force now, all or nothing
     ///
     /// Connections that are open already follow when their running timer
-    /// expires. The next boot forgets it; `enable` keeps it.
+    /// expires, or at once with --rearm. The next boot forgets it; `enable` keeps
+    /// it.
     #[command(group = clap::ArgGroup::new("what").required(true).multiple(true)
         .args(["name", "time", "intvl", "probes"]))]
     Apply {
@@ -152,6 +164,11 @@ pub enum Command {
         /// code 4 if it failed in some and changed others
         #[arg(long, conflicts_with = "netns")]
         all_netns: bool,
+
+        /// Also arm the keepalive timers of open connections anew (see `sockets
+        /// rearm`). Exit code 4 if some were refused
+        #[arg(long)]
+        rearm: bool,
     },
 
     /// Go back to what was in force before the first apply since boot

@@ -67,10 +67,15 @@ fn with_changes(report: &ApplyReport, first: &str) -> String {
             rows.add_row([setting, write.from.to_string(), write.to.to_string()]);
         }
         let _ = write!(text, "\n{}", lines(&rows));
-        text.push_str(
+        if report.rearmed.is_none() {
+            text.push_str(
             "\nConnections already open follow when their running keepalive timer expires; those \
-             whose\nprogram set values of its own do not.\n",
+             whose\nprogram set values of its own do not. `keepalivectl sockets` shows each.\n",
         );
+        }
+    }
+    if let Some(rearmed) = &report.rearmed {
+        let _ = write!(text, "\n{}", super::sockets::rearmed(rearmed));
     }
     text.push_str(&warnings(&report.warnings));
     text

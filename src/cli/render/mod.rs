@@ -8,6 +8,7 @@ pub mod path;
 pub mod plan;
 pub mod profile;
 pub mod show;
+pub mod sockets;
 pub mod time_to_drop;
 pub mod verify;
 
@@ -64,6 +65,11 @@ fn lines(table: &Table) -> String {
         .lines()
         .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end()))
         .collect()
+}
+
+/// What others have named, without what would steer the terminal.
+fn plain(text: &str) -> String {
+    text.replace(char::is_control, "?")
 }
 
 /// A table without its empty header.

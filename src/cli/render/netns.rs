@@ -4,7 +4,7 @@ use comfy_table::ColumnConstraint;
 use keepalivectl::ops::apply_all::ApplyAllReport;
 use keepalivectl::ops::netns::{NetnsEntry, NetnsReport};
 
-use super::{headline, lines, table};
+use super::{headline, lines, plain, table};
 
 /// How many differ, and each with what is in force in it.
 pub fn list(report: &NetnsReport) -> String {
@@ -75,11 +75,6 @@ fn whose(entry: &NetnsEntry) -> &'static str {
     }
 }
 
-/// What others have named, without what would steer the terminal.
-fn plain(text: &str) -> String {
-    text.replace(char::is_control, "?")
-}
-
 /// What `apply --all-netns` did, or would do.
 pub fn applied(report: &ApplyAllReport) -> String {
     let would = if report.dry_run { "would be " } else { "" };
@@ -104,6 +99,9 @@ pub fn applied(report: &ApplyAllReport) -> String {
         text.push_str(&lines(&rows));
     }
     text.push_str(&unseen(report.unseen_processes));
+    if let Some(rearmed) = &report.rearmed {
+        text.push_str(&format!("\n{}", super::sockets::rearmed(rearmed)));
+    }
     text
 }
 

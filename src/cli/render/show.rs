@@ -3,9 +3,10 @@
 use std::fmt::Write;
 
 use keepalivectl::boot::next::{By, NextValue};
+use keepalivectl::kernel::counters::Counters;
 use keepalivectl::model::Setting;
 use keepalivectl::model::duration::seconds;
-use keepalivectl::ops::show::ShowReport;
+use keepalivectl::ops::show::{Rate, ShowReport};
 
 use super::{at_least, dropped_after, headline, lines, table, warnings};
 
@@ -29,19 +30,11 @@ pub fn people(report: &ShowReport) -> String {
             "Who:     sockets with SO_KEEPALIVE on and no values of their own, IPv4 and IPv6\n",
         );
     }
-    if let Some(counted) = &report.counters {
-        let _ = writeln!(
-            text,
-            "Counted: {} probes sent, {} connections dropped on timeout in this network namespace",
-            counted.probes_sent, counted.dropped_on_timeout
-        );
+    if let Some(counts) = &report.counters {
+        let _ = writeln!(text, "{}", counted(counts));
     }
-    if let Some(rate) = &report.rate {
-        let _ = writeln!(
-            text,
-            "Rate:    {:.2} probes and {:.2} drops a second, over {:.0} s",
-            rate.probes_sent_per_s, rate.dropped_on_timeout_per_s, rate.interval_s
-        );
+    if let Some(per_second) = &report.rate {
+        let _ = writeln!(text, "{}", rate(per_second));
     }
     let _ = writeln!(text, "Enabled: {}", enabled(report));
     if let Some(drift) = drift(report) {
@@ -52,6 +45,22 @@ pub fn people(report: &ShowReport) -> String {
     text.push_str(&warnings(&report.warnings));
     text.push_str(&warnings(&notes));
     text
+}
+
+/// What the kernel has counted.
+pub(super) fn counted(counts: &Counters) -> String {
+    format!(
+        "Counted: {} probes sent, {} connections dropped on timeout in this network namespace",
+        counts.probes_sent, counts.dropped_on_timeout
+    )
+}
+
+/// The same in a second.
+pub(super) fn rate(rate: &Rate) -> String {
+    format!(
+        "Rate:    {:.2} probes and {:.2} drops a second, over {:.0} s",
+        rate.probes_sent_per_s, rate.dropped_on_timeout_per_s, rate.interval_s
+    )
 }
 
 fn answer(report: &ShowReport) -> String {

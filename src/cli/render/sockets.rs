@@ -1,0 +1,266 @@
+//! `sockets` for people.
+
+use std::fmt::Write;
+
+use keepalivectl::model::Values;
+use keepalivectl::model::duration::{milliseconds, seconds};
+use keepalivectl::ops::sockets::{ChangeReport, Counts, SocketReport, SummaryReport, Unseen};
+
+use super::{at_least, headline, lines, plain, table, warnings};
+
+/// All of them: what they add up to, then each.
+pub fn list(sockets: &mut [SocketReport], unseen: &Unseen) -> String {
+    sockets.sort_by(|a, b| {
+        let key = |s: &SocketReport| (s.process.is_none(), s.pid, s.remote, s.local);
+        (a.process.as_ref(), key(a)).cmp(&(b.process.as_ref(), key(b)))
+    });
+    let mut counts = Counts::default();
+    sockets.iter().for_each(|socket| counts.add(socket));
+    let mut text = headline(format!("{}.", counted(&counts)));
+    text.push('\n');
+    if !sockets.is_empty() {
+        let _ = write!(text, "\n{}", rows(sockets));
+    }
+    text.push_str(&hints(&counts));
+    text.push_str(&notes(unseen));
+    text
+}
+
+/// How many each process has.
+pub fn summary(report: &SummaryReport) -> String {
+    let mut text = headline(format!("{}.", counted(&report.all)));
+    text.push('\n');
+    if !report.processes.is_empty() {
+        let mut rows = table(&["PROCESS", "PID", "SOCKETS", "ON", "OFF", "UNKNOWN", "STALE"]);
+        for process in &report.processes {
+            let Counts {
+                sockets,
+                on,
+                off,
+                unknown,
+                stale,
+            } = process.counts;
+            let name = process.process.as_deref().unwrap_or("-");
+            let pid = process.pid.map_or("-".to_owned(), |pid| pid.to_string());
+            let mut row = vec![plain(name), pid];
+            row.extend([sockets, on, off, unknown, stale].map(|count| count.to_string()));
+            rows.add_row(row);
+        }
+        let _ = write!(text, "\n{}", lines(&rows));
+    }
+    if let Some(counted) = &report.counters {
+        let _ = writeln!(text, "\n{}", super::show::counted(counted));
+    }
+    if let Some(rate) = &report.rate {
+        let _ = writeln!(text, "{}", super::show::rate(rate));
+    }
+    text.push_str(&hints(&report.all));
+    text.push_str(&notes(&report.unseen));
+    text
+}
+
+/// `12 sockets: 9 with keepalive on, 3 off, 2 armed under older settings`.
+fn counted(counts: &Counts) -> String {
+    if counts.sockets == 0 {
+        return "No such socket".to_owned();
+    }
+    let mut text = format!(
+        "{}: {} with keepalive on, {} off",
+        number(counts.sockets, "socket"),
+        counts.on,
+        counts.off
+    );
+    if counts.unknown > 0 {
+        let _ = write!(text, ", {} unknown", counts.unknown);
+    }
+    if counts.stale > 0 {
+        let _ = write!(text, "; {} armed under older settings", counts.stale);
+    }
+    text
+}
+
+fn number(count: u64, what: &str) -> String {
+    match count {
+        1 => format!("1 {what}"),
+        n => format!("{n} {what}s"),
+    }
+}
+
+fn rows(sockets: &[SocketReport]) -> String {
+    let elsewhere = sockets.iter().any(|socket| socket.netns.is_some());
+    let mut head = vec![
+        "PROCESS",
+        "LOCAL",
+        "REMOTE",
+        "KEEPALIVE",
+        "TIMER",
+        "DROPPED IN",
+    ];
+    if elsewhere {
+        head.insert(0, "NETNS");
+    }
+    let mut rows = table(&head);
+    for socket in sockets {
+        let mut row = vec![
+            holder(socket),
+            socket.local.to_string(),
+            socket.remote.to_string(),
+            keepalive(socket),
+            timer(socket),
+            drop(socket),
+        ];
+        if elsewhere {
+            row.insert(0, plain(socket.netns.as_deref().unwrap_or("own")));
+        }
+        rows.add_row(row);
+    }
+    lines(&rows)
+}
+
+fn holder(socket: &SocketReport) -> String {
+    match (&socket.process, socket.pid) {
+        (Some(process), Some(pid)) => format!("{}/{pid}", plain(process)),
+        _ => "-".to_owned(),
+    }
+}
+
+fn keepalive(socket: &SocketReport) -> String {
+    let values = match (socket.time_s, socket.intvl_s, socket.probes) {
+        (Some(time), Some(intvl), Some(probes)) => Some(Values {
+            time,
+            intvl,
+            probes,
+        }),
+        _ => None,
+    };
+    let mut text = match (socket.keepalive, values) {
+        (None, _) => "?".to_owned(),
+        (Some(false), _) => "off".to_owned(),
+        (Some(true), None) => "on".to_owned(),
+        (Some(true), Some(values)) if socket.own_settings == Some(true) => format!("{values} own"),
+        (Some(true), Some(values)) => values.to_string(),
+    };
+    if let Some(timeout) = socket.user_timeout_ms.filter(|ms| *ms > 0) {
+        let _ = write!(text, ", user timeout {}", milliseconds(timeout.into()));
+    }
+    text
+}
+
+fn timer(socket: &SocketReport) -> String {
+    let Some(ms) = socket.timer_expires_ms else {
+        return "-".to_owned();
+    };
+    let at = seconds(ms.div_ceil(1000));
+    let unanswered = match socket.unanswered_probes {
+        None | Some(0) => String::new(),
+        Some(count) => format!(", {count} unanswered"),
+    };
+    match (socket.timer, socket.stale) {
+        ("keepalive", Some(true)) => format!("stale: {at}{unanswered}"),
+        ("keepalive", _) => format!("{at}{unanswered}"),
+        (kind, _) => format!("{kind} {at}{unanswered}"),
+    }
+}
+
+fn drop(socket: &SocketReport) -> String {
+    match (socket.drop_in_ms, socket.timer) {
+        (Some(ms), _) => at_least(ms),
+        (None, "off") => "never while idle".to_owned(),
+        (None, _) => "-".to_owned(),
+    }
+}
+
+fn hints(counts: &Counts) -> String {
+    let mut text = String::new();
+    if counts.stale > 0 {
+        text.push_str(
+            "\nStale: older settings count until the timer expires. Now: `keepalivectl sockets rearm \
+             --all`\n",
+        );
+    }
+    if counts.off > 0 {
+        text.push_str(
+            "\nOff: while idle, this end never notices that its peer is dead. On: `keepalivectl sockets set \
+             \n--enable-keepalive --unprotected`\n",
+        );
+    }
+    text
+}
+
+/// What could not be seen.
+pub fn notes(unseen: &Unseen) -> String {
+    let mut notes = Vec::new();
+    if unseen.options > 0 {
+        notes.push(format!(
+            "of {}, the process may not be touched or is not visible: only the timer is known; run it \
+             as root",
+            number(unseen.options, "socket")
+        ));
+    }
+    for namespace in &unseen.namespaces {
+        notes.push(format!(
+            "not looked into: {}: {}",
+            plain(&namespace.netns),
+            namespace.error
+        ));
+    }
+    warnings(&notes)
+}
+
+/// What `rearm` did, or would do.
+pub fn rearmed(report: &ChangeReport) -> String {
+    changed(report, "armed anew")
+}
+
+/// What `set` did, or would do.
+pub fn set(report: &ChangeReport) -> String {
+    changed(report, "changed")
+}
+
+fn changed(report: &ChangeReport, what: &str) -> String {
+    let would = if report.dry_run { "would be " } else { "" };
+    let mut text = headline(format!(
+        "{} {would}{what}, {} unchanged, {} gone meanwhile, {} refused.",
+        number(report.changed, "socket"),
+        report.unchanged,
+        report.gone,
+        report.refused
+    ));
+    text.push('\n');
+    if !report.sockets.is_empty() {
+        let _ = write!(text, "\n{}", rows(&report.sockets));
+    }
+    if report.off > 0 {
+        let _ = writeln!(
+            text,
+            "\n{} keepalive off, so nothing is probed: add `sockets set --enable-keepalive`",
+            match report.off {
+                1 => "1 of them has".to_owned(),
+                n => format!("{n} of them have"),
+            }
+        );
+    }
+    if report.unowned > 0 {
+        let _ = writeln!(
+            text,
+            "\n{} held by no process (not accepted yet, or the kernel's own): left alone",
+            number(report.unowned, "socket")
+        );
+    }
+    let refusals: Vec<String> = report
+        .refusals
+        .iter()
+        .map(|refusal| {
+            let socket = &refusal.socket;
+            let (local, remote) = (socket.local, socket.remote);
+            format!("{} {local} {remote}: {}", holder(socket), refusal.error)
+        })
+        .collect();
+    text.push_str(&warnings(&refusals));
+    let unreached = Unseen {
+        options: 0,
+        ..report.unseen.clone()
+    };
+    text.push_str(&notes(&unreached));
+    text
+}

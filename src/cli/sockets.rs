@@ -1,0 +1,119 @@
+//! `sockets` and its commands.
+
+use std::ops::ControlFlow;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use keepalivectl::model::Partial;
+use keepalivectl::ops::sockets::{
+    self as job, Change, ChangeReport, Filter, Scope, SocketReport, Unseen,
+};
+use keepalivectl::root::Root;
+
+use super::args::{self, ChangeArguments, Sockets, SocketsCommand};
+use super::output::{Array, Face, Failure, written};
+use super::{errors, output, rate, render, watch};
+
+/// Lists them, counts them, or changes them.
+pub fn sockets(root: &Root, args: &Sockets, face: &Face) -> Result<ExitCode, Failure> {
+    match &args.command {
+        Some(SocketsCommand::Rearm(how)) => {
+            let what = Change::Rearm {
+                as_if: Partial::default(),
+            };
+            change(root, how, &what, face, render::sockets::rearmed)
+        }
+        Some(SocketsCommand::Set {
+            values,
+            user_timeout,
+            enable_keepalive,
+            change: how,
+        }) => {
+            let what = args::set(values, *user_timeout, *enable_keepalive)?;
+            change(root, how, &what, face, render::sockets::set)
+        }
+        None => look(root, args, face),
+    }
+}
+
+fn change(
+    root: &Root,
+    how: &ChangeArguments,
+    what: &Change,
+    face: &Face,
+    people: impl Fn(&ChangeReport) -> String,
+) -> Result<ExitCode, Failure> {
+    let (scope, filter) = (how.scope.scope(), how.filter.filter());
+    let report = job::change(root, &scope, &filter, what, how.dry_run)?;
+    let changed = report.changed > 0 && !how.dry_run;
+    face.print_done(&report, changed, people)?;
+    Ok(output::outcome(refused(Some(&report)), false))
+}
+
+/// How many were refused; says so.
+pub fn refused(report: Option<&ChangeReport>) -> usize {
+    let refused = report.map_or(0, |report| report.refused);
+    if refused > 0 {
+        errors::complain(&format!("{refused} of the sockets were refused"));
+    }
+    usize::try_from(refused).unwrap_or(usize::MAX)
+}
+
+fn look(root: &Root, args: &Sockets, face: &Face) -> Result<ExitCode, Failure> {
+    let (scope, filter) = (args.scope.scope(), args.filter.filter());
+    let owners = !args.no_process;
+    if let Some(seconds) = args.watch {
+        watch::watch(Duration::from_secs(seconds.into()), || {
+            Ok(match args.summary {
+                true => render::sockets::summary(&job::summary(root, &scope, &filter, owners)?),
+                false => people(root, &scope, &filter, owners)?,
+            })
+        })?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    if args.summary {
+        let mut report = job::summary(root, &scope, &filter, owners)?;
+        if let (Some(seconds), Scope::One(netns)) = (args.interval, &scope) {
+            report.rate = Some(rate(root, netns, seconds)?);
+        }
+        return face.print(&report, render::sockets::summary);
+    }
+    if face.is_json() {
+        return stream(root, &scope, &filter, owners);
+    }
+    let text = people(root, &scope, &filter, owners)?;
+    face.print(&(), |()| text.clone())
+}
+
+fn people(root: &Root, scope: &Scope, filter: &Filter, owners: bool) -> Result<String, Failure> {
+    let mut all: Vec<SocketReport> = Vec::new();
+    let unseen = job::audit(root, scope, filter, owners, &mut |socket| {
+        all.push(socket);
+        ControlFlow::Continue(())
+    })?;
+    Ok(render::sockets::list(&mut all, &unseen))
+}
+
+/// Each as it comes, so that no number of them fills the memory.
+fn stream(root: &Root, scope: &Scope, filter: &Filter, owners: bool) -> Result<ExitCode, Failure> {
+    let mut array = Array::new();
+    let mut done = Ok(());
+    let unseen = job::audit(root, scope, filter, owners, &mut |socket| {
+        done = array.push(&socket);
+        match done {
+            Ok(()) => ControlFlow::Continue(()),
+            Err(_) => ControlFlow::Break(()),
+        }
+    })?;
+    if written(done.and_then(|()| array.end()), false)? {
+        complain(&unseen);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What the array has no place for.
+fn complain(unseen: &Unseen) {
+    for note in render::sockets::notes(unseen).lines() {
+        errors::complain(note);
+    }
+}

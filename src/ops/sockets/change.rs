@@ -1,0 +1,338 @@
+//! `sockets rearm` and `sockets set`: the cure for connections that are open
+//! already.
+//!
+//! A connection whose keepalive timer was armed under older settings follows
+//! when that expires, which can take hours. Off and on again arms it anew, for
+//! the settings in effect. Where that would put its next probe off, nothing is
+//! done.
+
+use std::collections::HashSet;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex};
+
+use serde::Serialize;
+
+use super::report::{Here, SocketReport};
+use super::scan::{Reader, Scan, Seen, find_owners, into_inner, lock};
+use super::{Filter, Scope, Unseen};
+use crate::chain::chain;
+use crate::kernel::sock_diag::Socket;
+use crate::kernel::taken::{self, Options, Taken};
+use crate::model::{Partial, Setting, UserTimeout};
+use crate::ops::{Error, Result, require_machine};
+use crate::root::Root;
+
+/// What is to be done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Let the settings in effect count now.
+    Rearm {
+        /// In a dry run, as if these were in force.
+        as_if: Partial,
+    },
+    /// Give them values of their own.
+    Set {
+        /// The three settings.
+        values: Partial,
+        /// TCP_USER_TIMEOUT, or none to take it away.
+        user_timeout: Option<Option<UserTimeout>>,
+        /// Turn keepalive on where it is off.
+        turn_on: bool,
+    },
+}
+
+/// A socket that was not to be touched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Refusal {
+    /// The socket.
+    #[serde(flatten)]
+    pub socket: SocketReport,
+    /// Why.
+    pub error: String,
+}
+
+/// What came of it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct ChangeReport {
+    /// Whether this is only the plan.
+    pub dry_run: bool,
+    /// Sockets that were changed and read back, or would be changed.
+    pub changed: u64,
+    /// Those that were so already, or that it would not help.
+    pub unchanged: u64,
+    /// Of all these, how many have keepalive off, and are left so.
+    pub off: u64,
+    /// Those that were closed meanwhile.
+    pub gone: u64,
+    /// Those whose process may not be touched, or cannot be seen.
+    pub refused: u64,
+    /// Those that no process holds: not accepted yet, or the kernel's own.
+    pub unowned: u64,
+    /// In a dry run, those that would be changed.
+    pub sockets: Vec<SocketReport>,
+    /// The first 20 of those refused.
+    pub refusals: Vec<Refusal>,
+    /// What could not be seen.
+    pub unseen: Unseen,
+}
+
+/// Changes the sockets that are meant.
+///
+/// # Errors
+/// A value is not legal on a socket, what is in force would drop healthy
+/// connections, or the kernel does not list sockets or processes. What fails on
+/// one socket is in the report.
+pub fn change(
+    root: &Root,
+    scope: &Scope,
+    filter: &Filter,
+    change: &Change,
+    dry_run: bool,
+) -> Result<ChangeReport> {
+    require_machine(root, "sockets")?;
+    let work = Work {
+        filter,
+        change: *change,
+        wanted: change.wanted()?,
+        dry_run,
+        report: Mutex::default(),
+        lost: Mutex::default(),
+        one_at_a_time: Mutex::default(),
+    };
+    let as_if = match change {
+        Change::Rearm { as_if } if dry_run => *as_if,
+        _ => Partial::default(),
+    };
+    let scanned = Scan::to_change(scope, filter, as_if)?.run(|found| {
+        work.part(found.collect());
+        ControlFlow::Continue(())
+    })?;
+    work.find_lost(scope)?;
+    let mut report = into_inner(work.report);
+    report.dry_run = dry_run;
+    report.unseen = scanned.unseen;
+    Ok(report)
+}
+
+impl Change {
+    fn wanted(&self) -> Result<taken::Change> {
+        let Change::Set {
+            values,
+            user_timeout,
+            turn_on,
+        } = *self
+        else {
+            return Ok(taken::Change::default());
+        };
+        values.check()?;
+        let own = |setting: Setting, value: Option<i64>| match value {
+            Some(value) if value > setting.max_on_socket() => {
+                Err(Error::BeyondSocket { setting, value })
+            }
+            value => Ok(value.and_then(|value| u32::try_from(value).ok())),
+        };
+        Ok(taken::Change {
+            time: own(Setting::Time, values.time)?,
+            intvl: own(Setting::Intvl, values.intvl)?,
+            probes: own(Setting::Probes, values.probes)?,
+            user_timeout_ms: user_timeout.map(|t| t.map_or(0, UserTimeout::milliseconds)),
+            turn_on,
+        })
+    }
+}
+
+/// One change on its way through all sockets.
+struct Work<'f> {
+    filter: &'f Filter,
+    change: Change,
+    wanted: taken::Change,
+    dry_run: bool,
+    report: Mutex<ChangeReport>,
+    /// Those that no process was found for.
+    lost: Mutex<Vec<(Arc<Here>, Socket)>>,
+    /// A guard that a second thread starts would keep the first one's waiting.
+    one_at_a_time: Mutex<()>,
+}
+
+/// What is to be done with one socket.
+enum Step {
+    Change(Candidate),
+    Leave { off: bool },
+    Refused(SocketReport, io::Error),
+    Unowned,
+    Lost(Arc<Here>, Socket),
+}
+
+struct Candidate {
+    report: SocketReport,
+    taken: Taken,
+    before: Options,
+    /// It has the values already, maybe not as its own.
+    same: bool,
+}
+
+impl Work<'_> {
+    /// Some sockets, planned and then changed together.
+    fn part(&self, found: Vec<Seen>) {
+        let mut counts = ChangeReport::default();
+        let mut candidates = Vec::new();
+        for seen in found {
+            // Of one that may not be looked at, it is not known whether it is
+            // meant.
+            if seen.options.is_some() && !self.filter.passes(&seen.report) {
+                continue;
+            }
+            match self.plan(seen) {
+                Step::Leave { off } => {
+                    counts.unchanged += 1;
+                    counts.off += u64::from(off);
+                }
+                Step::Refused(socket, e) => counts.refuse(socket, &e),
+                Step::Unowned => counts.unowned += 1,
+                Step::Lost(here, socket) => lock(&self.lost).push((here, socket)),
+                Step::Change(candidate) => {
+                    let stays_off = !candidate.before.keepalive && !self.wanted.turn_on;
+                    counts.off += u64::from(stays_off);
+                    candidates.push(candidate);
+                }
+            }
+        }
+        let done = match self.dry_run {
+            true => candidates.iter().map(|_| Ok(())).collect(),
+            false => self.carry_out(&candidates),
+        };
+        for (candidate, done) in candidates.into_iter().zip(done) {
+            match done {
+                Err(e) => counts.refuse(candidate.report, &e),
+                Ok(()) if candidate.same => counts.unchanged += 1,
+                Ok(()) => {
+                    counts.changed += 1;
+                    if self.dry_run {
+                        counts.sockets.push(candidate.report);
+                    }
+                }
+            }
+        }
+        lock(&self.report).add(counts);
+    }
+
+    fn plan(&self, seen: Seen) -> Step {
+        let (taken, before) = match (seen.taken, seen.options, seen.refused) {
+            (Some(taken), Some(options), _) => (taken, options),
+            (_, _, Some(e)) => return Step::Refused(seen.report, e),
+            _ if seen.socket.inode == 0 => return Step::Unowned,
+            _ => return Step::Lost(seen.here, seen.socket),
+        };
+        let report = seen.report;
+        // Busy, its keepalive timer is hidden, and to arm it anew does no harm:
+        // the time counts from the last segment.
+        let old = before.keepalive && report.stale != Some(false);
+        let same = match self.change {
+            Change::Rearm { .. } if !old => {
+                return Step::Leave {
+                    off: !before.keepalive,
+                };
+            }
+            Change::Rearm { .. } => false,
+            Change::Set { .. } => before.has(&self.wanted) && report.stale != Some(true),
+        };
+        Step::Change(Candidate {
+            report,
+            taken,
+            before,
+            same,
+        })
+    }
+
+    fn carry_out(&self, candidates: &[Candidate]) -> Vec<io::Result<()>> {
+        let set = |candidate: &Candidate| {
+            let done = candidate.taken.change(&candidate.before, &self.wanted);
+            done.map(|_| ())
+        };
+        if candidates.is_empty() || matches!(self.change, Change::Set { .. }) {
+            return candidates.iter().map(set).collect();
+        }
+        let sockets: Vec<&Taken> = candidates.iter().map(|c| &c.taken).collect();
+        let _turn = lock(&self.one_at_a_time);
+        taken::rearm(&sockets).unwrap_or_else(|e| {
+            let failed = |_| Err(io::Error::other(chain(&e)));
+            candidates.iter().map(failed).collect()
+        })
+    }
+
+    /// Looks once more for the processes of those that none was found for: a
+    /// socket may have been accepted or handed over since. Then some are gone, and
+    /// some are the kernel's own.
+    fn find_lost(&self, scope: &Scope) -> Result<()> {
+        let lost = std::mem::take(&mut *lock(&self.lost));
+        if lost.is_empty() {
+            return Ok(());
+        }
+        let owners = find_owners(self.filter)?;
+        let mut reader = Reader::new(Some(&owners));
+        let again = lost
+            .iter()
+            .filter_map(|(here, socket)| reader.see(here, self.filter, socket));
+        self.part(again.collect());
+        let lost = std::mem::take(&mut *lock(&self.lost));
+        let there = match lost.is_empty() {
+            true => HashSet::new(),
+            false => cookies(scope, self.filter)?,
+        };
+        let hidden = io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "its process may not be seen",
+        );
+        let mut report = lock(&self.report);
+        for (here, socket) in lost {
+            if !there.contains(&socket.cookie) {
+                report.gone += 1;
+            } else if owners.unseen_processes > 0 {
+                report.refuse(SocketReport::new(&here, &socket, None, None), &hidden);
+            } else {
+                report.unowned += 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// All sockets in the states asked for that are there now.
+fn cookies(scope: &Scope, filter: &Filter) -> Result<HashSet<u64>> {
+    let there: Mutex<HashSet<u64>> = Mutex::default();
+    let all = Filter {
+        states: filter.states.clone(),
+        ..Filter::default()
+    };
+    Scan::new(scope, &all, false)?.run(|found| {
+        lock(&there).extend(found.map(|seen| seen.socket.cookie));
+        ControlFlow::Continue(())
+    })?;
+    Ok(into_inner(there))
+}
+
+/// How many refusals are told.
+const LISTED: usize = 20;
+
+impl ChangeReport {
+    fn refuse(&mut self, socket: SocketReport, error: &io::Error) {
+        self.refused += 1;
+        if self.refusals.len() < LISTED {
+            let error = error.to_string();
+            self.refusals.push(Refusal { socket, error });
+        }
+    }
+
+    fn add(&mut self, part: ChangeReport) {
+        self.changed += part.changed;
+        self.unchanged += part.unchanged;
+        self.off += part.off;
+        self.gone += part.gone;
+        self.refused += part.refused;
+        self.unowned += part.unowned;
+        self.sockets.extend(part.sockets);
+        self.refusals.extend(part.refusals);
+        self.refusals.truncate(LISTED);
+    }
+}

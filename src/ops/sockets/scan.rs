@@ -1,0 +1,394 @@
+//! The way through all sockets: several threads take parts of one list in turn
+//! and look at the sockets in them.
+
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::io;
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use super::report::{Here, Holder, SocketReport};
+use super::{Filter, Unreached, Unseen};
+use crate::chain::chain;
+use crate::kernel::counters::{self, Counters};
+use crate::kernel::namespaces::{self, Namespace};
+use crate::kernel::netns::NetNs;
+use crate::kernel::owners::{self, Owners};
+use crate::kernel::sock_diag::{List, Socket};
+use crate::kernel::taken::{self, Options, Process, Taken, is_refusal};
+use crate::kernel::{Error, keepalive, processes, tcp, tick};
+use crate::model::Partial;
+use crate::ops::netns::named;
+use crate::ops::{Result, over};
+
+/// Which network namespaces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Scope {
+    /// One.
+    One(NetNs),
+    /// Each that can be found.
+    All,
+}
+
+/// One socket on the way: what is known of it, and itself, if it could be taken.
+pub(super) struct Seen {
+    pub(super) report: SocketReport,
+    pub(super) taken: Option<Taken>,
+    pub(super) options: Option<Options>,
+    /// Why it could not be taken.
+    pub(super) refused: Option<io::Error>,
+    pub(super) here: Arc<Here>,
+    pub(super) socket: Socket,
+}
+
+impl Seen {
+    /// Whether some process should hold it, and its options could not be read.
+    fn is_hidden(&self) -> bool {
+        self.options.is_none() && self.socket.inode != 0
+    }
+}
+
+/// All that a scan needs.
+pub(super) struct Scan<'a> {
+    filter: &'a Filter,
+    owners: Option<Owners>,
+    source: Source<'a>,
+    /// Sockets that are looked at together, at the least.
+    together: usize,
+}
+
+/// What a scan leaves.
+pub(super) struct Scanned {
+    pub(super) unseen: Unseen,
+    /// The counters of the namespaces that were entered, added up.
+    pub(super) counters: Option<Counters>,
+}
+
+/// The lists, one namespace after the other.
+struct Source<'a> {
+    filter: &'a Filter,
+    info: bool,
+    /// For a change: what is to be as if it were in force. What would drop healthy
+    /// connections is an error then.
+    as_if: Option<Partial>,
+    waiting: Vec<Namespace>,
+    now: Option<(Arc<Here>, List)>,
+    counters: Option<Counters>,
+    unreached: Vec<Unreached>,
+}
+
+impl<'a> Scan<'a> {
+    pub(super) fn new(scope: &Scope, filter: &'a Filter, owners: bool) -> Result<Scan<'a>> {
+        Scan::start(scope, filter, owners, None)
+    }
+
+    /// A scan for those who change something: not where what is in force would
+    /// drop healthy connections.
+    pub(super) fn to_change(scope: &Scope, filter: &'a Filter, as_if: Partial) -> Result<Scan<'a>> {
+        const TOGETHER: usize = 512;
+        let files = taken::allow_many_files().map_err(Error::Processes)?;
+        let scan = Scan::start(scope, filter, true, Some(as_if))?;
+        Ok(Scan {
+            together: TOGETHER.min(files / (4 * owners::threads())),
+            ..scan
+        })
+    }
+
+    fn start(
+        scope: &Scope,
+        filter: &'a Filter,
+        owners: bool,
+        as_if: Option<Partial>,
+    ) -> Result<Scan<'a>> {
+        let owners = match owners || filter.by_owner() {
+            true => Some(find_owners(filter)?),
+            false => None,
+        };
+        let mut source = Source {
+            filter,
+            info: owners.is_some(),
+            as_if,
+            waiting: Vec::new(),
+            now: None,
+            counters: None,
+            unreached: Vec::new(),
+        };
+        match scope {
+            Scope::One(netns) => {
+                let name = (*netns != NetNs::Current).then(|| netns.to_string());
+                source.enter(netns, name)?;
+            }
+            Scope::All => {
+                source.waiting = namespaces::list().map_err(Error::Namespaces)?.found;
+            }
+        }
+        Ok(Scan {
+            filter,
+            owners,
+            source,
+            together: 1,
+        })
+    }
+
+    /// Hands on the sockets that are meant, part by part, until `work` breaks
+    /// off.
+    pub(super) fn run(
+        self,
+        work: impl Fn(&mut dyn Iterator<Item = Seen>) -> ControlFlow<()> + Sync,
+    ) -> Result<Scanned> {
+        let Scan {
+            filter,
+            owners,
+            source,
+            together,
+        } = self;
+        let source = Mutex::new(source);
+        let unseen_options = Mutex::new(0);
+        let look = || -> Result<()> {
+            let owned = owners.is_some();
+            let mut reader = Reader::new(owners.as_ref());
+            let mut part = Vec::new();
+            let mut unknown = 0;
+            loop {
+                part.clear();
+                let here = lock(&source).next_part(&mut part, together)?;
+                let Some(here) = here else {
+                    break;
+                };
+                let mut found = part
+                    .iter()
+                    .filter_map(|socket| reader.see(&here, filter, socket))
+                    .inspect(|seen| unknown += u64::from(owned && seen.is_hidden()));
+                if work(&mut found).is_break() {
+                    lock(&source).stop();
+                }
+            }
+            *lock(&unseen_options) += unknown;
+            Ok(())
+        };
+        thread::scope(|scope| {
+            let others: Vec<_> = (1..owners::threads()).map(|_| scope.spawn(look)).collect();
+            let own = look().inspect_err(|_| lock(&source).stop());
+            others
+                .into_iter()
+                .fold(own, |result, other| match other.join() {
+                    Ok(other) => result.and(other),
+                    Err(panic) => std::panic::resume_unwind(panic),
+                })
+        })?;
+        let source = into_inner(source);
+        let unseen = Unseen {
+            options: into_inner(unseen_options),
+            processes: owners.map_or(0, |owners| owners.unseen_processes),
+            namespaces: source.unreached,
+        };
+        Ok(Scanned {
+            unseen,
+            counters: source.counters,
+        })
+    }
+}
+
+/// A panic while it was held ends the scan anyway.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// The same at its end.
+pub(super) fn into_inner<T>(mutex: Mutex<T>) -> T {
+    mutex.into_inner().unwrap_or_else(PoisonError::into_inner)
+}
+
+pub(super) fn find_owners(filter: &Filter) -> Result<Owners> {
+    let all = processes::all().map_err(Error::Processes)?;
+    let pids: Vec<i32> = all.filter(|pid| filter.means(*pid)).collect();
+    Ok(Owners::of_processes(&pids))
+}
+
+impl Source<'_> {
+    /// The next sockets, of one namespace; none when all have been listed.
+    fn next_part(&mut self, into: &mut Vec<Socket>, together: usize) -> Result<Option<Arc<Here>>> {
+        loop {
+            let Some((here, list)) = &mut self.now else {
+                match self.waiting.pop() {
+                    None => return Ok(None),
+                    Some(namespace) => self.go_to(&namespace),
+                }
+                continue;
+            };
+            let here = Arc::clone(here);
+            let mut more = true;
+            while more && into.len() < together {
+                more = list.next_part(into).map_err(Error::Sockets)?;
+            }
+            if !more {
+                self.now = None;
+            }
+            if !into.is_empty() {
+                return Ok(Some(here));
+            }
+        }
+    }
+
+    fn stop(&mut self) {
+        self.now = None;
+        self.waiting.clear();
+    }
+
+    fn go_to(&mut self, namespace: &Namespace) {
+        let own = namespaces::own_inode() == Some(namespace.inode);
+        let mut enter = || {
+            let held = namespace.hold().map_err(Error::Namespaces)?;
+            let held = held.ok_or(Error::Gone)?;
+            let name = (!own).then(|| namespace.name());
+            self.enter(held.netns(), name)
+        };
+        if let Err(e) = enter() {
+            let error = match e {
+                crate::ops::Error::Kernel(e) => chain(&named(e, namespace)),
+                other => chain(&other),
+            };
+            let netns = namespace.name();
+            self.unreached.push(Unreached { netns, error });
+        }
+    }
+
+    fn enter(&mut self, netns: &NetNs, name: Option<String>) -> Result<()> {
+        let query = self.filter.query(self.info);
+        let look = || -> std::result::Result<_, Error> {
+            let list = List::begin(query).map_err(Error::Sockets)?;
+            Ok((
+                keepalive::read()?,
+                tcp::limits()?,
+                list,
+                counters::read().ok(),
+            ))
+        };
+        let (in_force, limits, list, counted) = netns.enter(look)??;
+        let as_if = match self.as_if {
+            Some(as_if) => over(as_if, in_force)?.values(),
+            None => in_force,
+        };
+        let here = Here {
+            netns: name.map(Arc::from),
+            in_force,
+            as_if,
+            limits,
+            hz: tick::rate(),
+            patience: self.filter.at_risk,
+        };
+        self.counters = match (self.counters, counted) {
+            (Some(before), Some(more)) => Some(before.plus(more)),
+            (before, more) => before.or(more),
+        };
+        self.now = Some((Arc::new(here), list));
+        Ok(())
+    }
+}
+
+/// What one thread knows of the processes.
+pub(super) struct Reader<'o> {
+    owners: Option<&'o Owners>,
+    /// None for one that has ended.
+    held: HashMap<i32, Option<Process>>,
+}
+
+impl<'o> Reader<'o> {
+    pub(super) fn new(owners: Option<&'o Owners>) -> Reader<'o> {
+        Reader {
+            owners,
+            held: HashMap::new(),
+        }
+    }
+
+    /// Looks at one socket; none if it is not meant.
+    pub(super) fn see(
+        &mut self,
+        here: &Arc<Here>,
+        filter: &Filter,
+        socket: &Socket,
+    ) -> Option<Seen> {
+        if !filter.ends.passes(socket) {
+            return None;
+        }
+        let owned = self.find(socket);
+        if filter.by_owner() && owned.holder.is_none() {
+            return None;
+        }
+        let options = owned.taken.as_ref().map(Taken::options).transpose();
+        let (options, failed) = match options {
+            Ok(options) => (options.map(|options| here.as_it_will_be(options)), None),
+            Err(e) => (None, Some(e)),
+        };
+        let report = SocketReport::new(here, socket, owned.holder, options);
+        filter.may_pass(&report).then_some(Seen {
+            report,
+            taken: owned.taken,
+            options,
+            refused: owned.refused.or(failed),
+            here: Arc::clone(here),
+            socket: *socket,
+        })
+    }
+
+    /// Takes a socket from the first process that holds it still.
+    fn find(&mut self, socket: &Socket) -> Owned {
+        let mut found = Owned::default();
+        let Some(owners) = self.owners else {
+            return found;
+        };
+        for owner in owners.of(socket.inode) {
+            let holder = |process: Arc<str>| Holder {
+                pid: owner.pid,
+                process,
+                fd: owner.fd,
+            };
+            let taken = match self.hold(owner.pid) {
+                Ok(None) => continue,
+                Ok(Some(process)) => {
+                    let taken = process.take(owner, socket.cookie);
+                    taken.map(|taken| taken.map(|taken| (Arc::clone(&process.name), taken)))
+                }
+                Err(e) => Err(e),
+            };
+            match taken {
+                Ok(None) => {}
+                Ok(Some((name, taken))) => {
+                    return Owned {
+                        holder: Some(holder(name)),
+                        taken: Some(taken),
+                        refused: None,
+                    };
+                }
+                Err(e) => {
+                    if is_refusal(&e) && owner.still_holds() && found.holder.is_none() {
+                        found.holder =
+                            processes::command(owner.pid).map(|name| holder(name.into()));
+                    }
+                    found.refused.get_or_insert(e);
+                }
+            }
+        }
+        found
+    }
+
+    fn hold(&mut self, pid: i32) -> io::Result<Option<&Process>> {
+        // Each is an open file.
+        const MANY: usize = 32;
+        if self.held.len() >= MANY && !self.held.contains_key(&pid) {
+            self.held.clear();
+        }
+        Ok(match self.held.entry(pid) {
+            Entry::Occupied(held) => held.into_mut().as_ref(),
+            Entry::Vacant(free) => free.insert(Process::hold(pid)?).as_ref(),
+        })
+    }
+}
+
+#[derive(Default)]
+struct Owned {
+    holder: Option<Holder>,
+    taken: Option<Taken>,
+    refused: Option<io::Error>,
+}
