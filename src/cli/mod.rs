@@ -16,7 +16,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use keepalivectl::kernel::netns::NetNs;
 use keepalivectl::model::check::Verdict;
 use keepalivectl::model::{Profile, Settings, State};
@@ -30,7 +29,7 @@ use output::{Face, Failure};
 
 /// Runs one command and says how it went.
 pub fn run() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::read();
     let face = Face::new(cli.json);
     match dispatch(&cli, &face) {
         Ok(code) => code,
@@ -89,7 +88,7 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
             let report = apply::apply(&root, &namespace.netns(), &target, *rearm, *dry_run)?;
             face.print_done(&report, report.changed && !dry_run, render::apply::people)?;
             Ok(output::outcome(
-                sockets::refused(report.rearmed.as_ref()),
+                sockets::refused(report.rearmed.as_deref()),
                 true,
             ))
         }

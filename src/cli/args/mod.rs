@@ -6,7 +6,8 @@ mod values;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use keepalivectl::model::duration::parse_with_unit;
 use keepalivectl::model::{Hz, ProfileName};
 
@@ -65,6 +66,23 @@ pub struct Cli {
     /// What to do
     #[command(subcommand)]
     pub command: Option<Command>,
+}
+
+impl Cli {
+    /// The arguments of this process. Ends it if they are wrong.
+    pub fn read() -> Cli {
+        let cli = Cli::parse();
+        // clap does not hold a global argument against one of a command.
+        if let (true, Some(Command::Sockets(sockets))) = (cli.json, &cli.command)
+            && sockets.watch.is_some()
+        {
+            let both = "the argument '--watch' cannot be used with '--json'";
+            Cli::command()
+                .error(ErrorKind::ArgumentConflict, both)
+                .exit();
+        }
+        cli
+    }
 }
 
 /// The commands.

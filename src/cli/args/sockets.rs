@@ -48,8 +48,7 @@ pub struct Sockets {
 
     /// Look again and again, every 2 s or so often
     #[arg(long, value_name = "DURATION", value_parser = parse_seconds_u32, num_args = 0..=1,
-        default_missing_value = "2", require_equals = true, conflicts_with = "json",
-        allow_negative_numbers = true)]
+        default_missing_value = "2", require_equals = true, allow_negative_numbers = true)]
     pub watch: Option<u32>,
 
     /// Look at no process: only what the timers tell, and much faster
