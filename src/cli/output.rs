@@ -84,6 +84,12 @@ impl Face {
         self.print_done(report, false, people)
     }
 
+    /// Prints a report for people that is a text already.
+    pub fn print_text(&self, text: &str) -> Result<ExitCode, Failure> {
+        written(people_read(text), false)?;
+        Ok(ExitCode::SUCCESS)
+    }
+
     /// Prints the report of a job that has `changed` something.
     pub fn print_done<R: Serialize>(
         &self,
@@ -91,11 +97,9 @@ impl Face {
         changed: bool,
         people: impl Fn(&R) -> String,
     ) -> Result<ExitCode, Failure> {
-        let done = if self.json {
-            json(report)
-        } else {
-            let mut out = anstream::AutoStream::auto(io::stdout().lock());
-            write(&mut out, people(report).as_bytes())
+        let done = match self.json {
+            true => json(report),
+            false => people_read(&people(report)),
         };
         written(done, changed)?;
         Ok(ExitCode::SUCCESS)
@@ -149,6 +153,13 @@ impl Array {
         self.out.write_all(end)?;
         self.out.flush()
     }
+}
+
+fn people_read(text: &str) -> io::Result<()> {
+    write(
+        &mut anstream::AutoStream::auto(io::stdout().lock()),
+        text.as_bytes(),
+    )
 }
 
 fn json(report: &impl Serialize) -> io::Result<()> {

@@ -82,7 +82,7 @@ fn look(root: &Root, args: &Sockets, face: &Face) -> Result<ExitCode, Failure> {
         return stream(root, &scope, &filter, owners);
     }
     let text = people(root, &scope, &filter, owners)?;
-    face.print(&(), |()| text.clone())
+    face.print_text(&text)
 }
 
 fn people(root: &Root, scope: &Scope, filter: &Filter, owners: bool) -> Result<String, Failure> {

@@ -2,6 +2,7 @@
 
 pub mod apply;
 pub mod enable;
+mod grid;
 pub mod measure;
 pub mod netns;
 pub mod path;

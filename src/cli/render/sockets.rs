@@ -6,6 +6,7 @@ use keepalivectl::model::Values;
 use keepalivectl::model::duration::{milliseconds, seconds};
 use keepalivectl::ops::sockets::{ChangeReport, Counts, SocketReport, SummaryReport, Unseen};
 
+use super::grid::Grid;
 use super::{at_least, headline, lines, plain, table, warnings};
 
 /// All of them: what they add up to, then each.
@@ -99,22 +100,19 @@ fn rows(sockets: &[SocketReport]) -> String {
     if elsewhere {
         head.insert(0, "NETNS");
     }
-    let mut rows = table(&head);
+    let mut rows = Grid::new(head);
     for socket in sockets {
-        let mut row = vec![
-            holder(socket),
-            socket.local.to_string(),
-            socket.remote.to_string(),
-            keepalive(socket),
-            timer(socket),
-            drop(socket),
-        ];
         if elsewhere {
-            row.insert(0, plain(socket.netns.as_deref().unwrap_or("own")));
+            rows.cell(plain(socket.netns.as_deref().unwrap_or("own")));
         }
-        rows.add_row(row);
+        rows.cell(holder(socket));
+        rows.cell(socket.local);
+        rows.cell(socket.remote);
+        rows.cell(keepalive(socket));
+        rows.cell(timer(socket));
+        rows.cell(drop(socket));
     }
-    lines(&rows)
+    rows.lines()
 }
 
 fn holder(socket: &SocketReport) -> String {
