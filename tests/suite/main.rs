@@ -23,6 +23,7 @@ mod paths;
 mod profiles;
 mod readers;
 mod sandbox;
+mod scale;
 mod show;
 mod sockets;
 mod time_to_drop;

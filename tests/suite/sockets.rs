@@ -516,3 +516,116 @@ sandboxed! {
         assert!(child.wait().unwrap().success());
     }
 }
+
+/// What ss(8) says of the timer of each socket: kind, milliseconds left, count.
+fn as_ss_says(local: &str, remote: &str) -> Option<(String, f64, u64)> {
+    let output = Command::new("ss")
+        .args(["-tno", "state", "established"])
+        .output();
+    let text = String::from_utf8(output.expect("ss is installed").stdout).unwrap();
+    let line = text.lines().find(|line| {
+        let at = |end: &str| line.find(&format!(" {end} "));
+        at(local)
+            .zip(at(remote))
+            .is_some_and(|(local, remote)| local < remote)
+    })?;
+    let (_, timer) = line.split_once("timer:(")?;
+    let mut parts = timer.trim_end().trim_end_matches(')').split(',');
+    let (kind, left, count) = (parts.next()?, parts.next()?, parts.next()?);
+    // 1min59sec, 12sec, and 2.516ms for 2 s and 516 ms.
+    let (minutes, rest) = left.split_once("min").unwrap_or(("0", left));
+    let number = |text: &str| text.parse::<f64>().unwrap_or(0.0);
+    let ms = match rest.strip_suffix("ms") {
+        Some(rest) if rest.contains('.') => number(rest) * 1000.0,
+        Some(rest) => number(rest),
+        None => number(rest.trim_end_matches("sec")) * 1000.0,
+    };
+    Some((
+        kind.to_owned(),
+        number(minutes) * 60_000.0 + ms,
+        count.parse().ok()?,
+    ))
+}
+
+sandboxed! {
+    #[ignore = "needs ss (iproute2)"]
+    fn ss_sees_the_same_timers() {
+        Lab::enter().unwrap();
+        put_in_force([119, 10, 5]);
+        let (kept, silent, six) = (Pair::kept(), Pair::kept(), Pair::at("[::1]:0"));
+        setsockopt(&six.client, sockopt::TcpKeepIdle, &50).unwrap();
+        setsockopt(&six.client, sockopt::KeepAlive, &true).unwrap();
+        silent.cut();
+        (&silent.client).write_all(b"x").unwrap();
+        setsockopt(&kept.server, sockopt::TcpKeepIdle, &1).unwrap();
+        setsockopt(&kept.server, sockopt::TcpKeepInterval, &3).unwrap();
+        kept.cut();
+        setsockopt(&kept.server, sockopt::KeepAlive, &true).unwrap();
+        sleep(Duration::from_millis(1500));
+        let all = list("");
+        for (end, kind, count) in [
+            (&kept.client, "keepalive", 0),
+            (&kept.server, "keepalive", 1),
+            (&six.client, "keepalive", 0),
+            (&silent.client, "on", 2),
+        ] {
+            let ours = find(&all, end);
+            let text = |name: &str| ours[name].as_str().unwrap().to_owned();
+            let theirs = as_ss_says(&text("local"), &text("remote"));
+            let (their_kind, their_ms, their_count) = theirs.unwrap_or_else(|| panic!("ss does not list {ours}"));
+            assert_eq!(their_kind, kind, "{ours}");
+            if kind == "keepalive" {
+                let ms = seconds(&ours["timer_expires_ms"]);
+                assert!((ms - their_ms).abs() <= 1500.0, "{ms} {their_ms}");
+                assert_eq!((&ours["unanswered_probes"], their_count), (&json!(count), count));
+            } else {
+                assert!(their_count >= count, "{their_count}");
+                assert_eq!(ours["timer"], "retransmission");
+            }
+        }
+        // And it sees the cure.
+        put_in_force([20, 10, 5]);
+        run("sockets rearm --stale").code(0).says("1 socket armed anew");
+        let ours = find(&list(""), &kept.client);
+        let text = |name: &str| ours[name].as_str().unwrap().to_owned();
+        let (_, ms, _) = as_ss_says(&text("local"), &text("remote")).unwrap();
+        assert!((15_000.0..=20_000.0).contains(&ms), "{ms}");
+    }
+}
+
+sandboxed! {
+    #[ignore = "needs strace"]
+    fn no_kill_and_no_error_leaves_keepalive_off() {
+        const SOCKETS: usize = 5;
+        Lab::enter().unwrap();
+        let pairs: Vec<Pair> = (0..SOCKETS).map(|_| Pair::kept()).collect();
+        let mut kills = 0;
+        for fault in ["signal=KILL", "signal=TERM", "error=ENOBUFS", "error=EPERM", "delay_enter=20000:signal=KILL"] {
+            for when in 1..=2 * SOCKETS {
+                put_in_force([7200, 75, 9]);
+                for pair in &pairs {
+                    setsockopt(&pair.client, sockopt::KeepAlive, &false).unwrap();
+                    setsockopt(&pair.client, sockopt::KeepAlive, &true).unwrap();
+                }
+                put_in_force([60, 10, 5]);
+                // By the process itself: its guard is not followed.
+                let inject = format!("inject=setsockopt:{fault}:when={when}");
+                let output = Command::new("strace")
+                    .args(["-qq", "-f", "-o", "/dev/null", "-e", "trace=setsockopt", "-e", &inject])
+                    .arg(binary())
+                    .args(["sockets", "rearm", "--all"])
+                    .stdin(Stdio::null())
+                    .output()
+                    .expect("strace is installed");
+                kills += usize::from(output.status.code().is_none_or(|code| code > 100));
+                let started = Instant::now();
+                while !pairs.iter().all(|pair| is_on(&pair.client)) {
+                    assert!(started.elapsed() < Duration::from_secs(5), "{inject}: one is left off");
+                    sleep(Duration::from_millis(1));
+                }
+            }
+        }
+        assert!(kills >= 2 * SOCKETS, "only {kills} were killed");
+        eprintln!("rearm: {} faults, {kills} kills, none left off", 5 * 2 * SOCKETS);
+    }
+}
