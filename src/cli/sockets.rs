@@ -91,7 +91,7 @@ fn people(root: &Root, scope: &Scope, filter: &Filter, owners: bool) -> Result<S
         all.push(socket);
         ControlFlow::Continue(())
     })?;
-    Ok(render::sockets::list(&mut all, &unseen))
+    Ok(render::sockets::list(&all, &unseen))
 }
 
 /// Each as it comes, so that no number of them fills the memory.

@@ -10,17 +10,21 @@ use super::grid::Grid;
 use super::{at_least, headline, lines, plain, table, warnings};
 
 /// All of them: what they add up to, then each.
-pub fn list(sockets: &mut [SocketReport], unseen: &Unseen) -> String {
-    sockets.sort_by(|a, b| {
-        let key = |s: &SocketReport| (s.process.is_none(), s.pid, s.remote, s.local);
-        (a.process.as_ref(), key(a)).cmp(&(b.process.as_ref(), key(b)))
+pub fn list(sockets: &[SocketReport], unseen: &Unseen) -> String {
+    let mut sorted: Vec<&SocketReport> = sockets.iter().collect();
+    // Those that nobody is known to hold come last.
+    sorted.sort_unstable_by(|a, b| {
+        let key = |s: &SocketReport| (s.pid, s.remote, s.local);
+        let held = b.process.is_some().cmp(&a.process.is_some());
+        held.then_with(|| a.process.cmp(&b.process))
+            .then_with(|| key(a).cmp(&key(b)))
     });
     let mut counts = Counts::default();
     sockets.iter().for_each(|socket| counts.add(socket));
     let mut text = headline(format!("{}.", counted(&counts)));
     text.push('\n');
     if !sockets.is_empty() {
-        let _ = write!(text, "\n{}", rows(sockets));
+        let _ = write!(text, "\n{}", rows(&sorted));
     }
     text.push_str(&hints(&counts));
     text.push_str(&notes(unseen));
@@ -87,7 +91,7 @@ fn number(count: u64, what: &str) -> String {
     }
 }
 
-fn rows(sockets: &[SocketReport]) -> String {
+fn rows(sockets: &[&SocketReport]) -> String {
     let elsewhere = sockets.iter().any(|socket| socket.netns.is_some());
     let mut head = vec![
         "PROCESS",
@@ -226,7 +230,8 @@ fn changed(report: &ChangeReport, what: &str) -> String {
     ));
     text.push('\n');
     if !report.sockets.is_empty() {
-        let _ = write!(text, "\n{}", rows(&report.sockets));
+        let all: Vec<&SocketReport> = report.sockets.iter().collect();
+        let _ = write!(text, "\n{}", rows(&all));
     }
     if report.off > 0 {
         let _ = writeln!(
