@@ -86,11 +86,12 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
                 return apply_all(&root, &target, *rearm, *dry_run, face);
             }
             let report = apply::apply(&root, &namespace.netns(), &target, *rearm, *dry_run)?;
-            face.print_done(&report, report.changed && !dry_run, render::apply::people)?;
-            Ok(output::outcome(
-                sockets::refused(report.rearmed.as_deref()),
-                true,
-            ))
+            let rearmed = report.rearmed.as_deref();
+            let changed = report.changed || rearmed.is_some_and(|rearmed| rearmed.changed > 0);
+            let changed = changed && !dry_run;
+            face.print_done(&report, changed, render::apply::people)?;
+            let not_done = rearmed.map_or(0, sockets::not_done);
+            Ok(output::outcome(not_done, changed))
         }
         Command::Revert { dry_run, namespace } => {
             let report = ops::revert::revert(&root, &namespace.netns(), *dry_run)?;
@@ -168,15 +169,17 @@ fn apply_all(
     face: &Face,
 ) -> Result<ExitCode, Failure> {
     let report = ops::apply_all::apply_all(root, target, rearm, dry_run)?;
-    let changed = report.changed > 0 && !dry_run;
+    let rearmed = report.rearmed.as_ref();
+    let changed = report.changed > 0 || rearmed.is_some_and(|rearmed| rearmed.changed > 0);
+    let changed = changed && !dry_run;
     face.print_done(&report, changed, render::netns::applied)?;
     if report.failed > 0 {
         errors::complain(&format!("it failed in {} of them", report.failed));
     }
-    let refused = sockets::refused(report.rearmed.as_ref());
+    let not_done = rearmed.map_or(0, sockets::not_done);
     Ok(output::outcome(
-        report.failed + refused,
-        changed || report.left_changed || refused > 0,
+        report.failed.saturating_add(not_done),
+        changed || report.left_changed,
     ))
 }
 

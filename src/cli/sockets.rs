@@ -18,10 +18,7 @@ use super::{errors, output, rate, render, watch};
 pub fn sockets(root: &Root, args: &Sockets, face: &Face) -> Result<ExitCode, Failure> {
     match &args.command {
         Some(SocketsCommand::Rearm(how)) => {
-            let what = Change::Rearm {
-                as_if: Partial::default(),
-            };
-            change(root, how, &what, face, render::sockets::rearmed)
+            change(root, how, &Change::Rearm, face, render::sockets::rearmed)
         }
         Some(SocketsCommand::Set {
             values,
@@ -44,19 +41,23 @@ fn change(
     people: impl Fn(&ChangeReport) -> String,
 ) -> Result<ExitCode, Failure> {
     let (scope, filter) = (how.scope.scope(), how.filter.filter());
-    let report = job::change(root, &scope, &filter, what, how.dry_run)?;
+    let dry_run = how.dry_run.then(Partial::default);
+    let report = job::change(root, &scope, &filter, what, dry_run)?;
     let changed = report.changed > 0 && !how.dry_run;
     face.print_done(&report, changed, people)?;
-    Ok(output::outcome(refused(Some(&report)), false))
+    Ok(output::outcome(not_done(&report), false))
 }
 
-/// How many were refused; says so.
-pub fn refused(report: Option<&ChangeReport>) -> usize {
-    let refused = report.map_or(0, |report| report.refused);
-    if refused > 0 {
-        errors::complain(&format!("{refused} of the sockets were refused"));
+/// How many sockets, processes and namespaces were to be changed and may not be
+/// touched; says so.
+pub fn not_done(report: &ChangeReport) -> usize {
+    if report.refused > 0 {
+        errors::complain(&format!("{} of the sockets were refused", report.refused));
     }
-    usize::try_from(refused).unwrap_or(usize::MAX)
+    let refused = usize::try_from(report.refused).unwrap_or(usize::MAX);
+    let unseen = &report.unseen;
+    let namespaces = unseen.namespaces.iter().filter(|namespace| !namespace.gone);
+    refused.saturating_add(unseen.processes + namespaces.count())
 }
 
 fn look(root: &Root, args: &Sockets, face: &Face) -> Result<ExitCode, Failure> {
@@ -66,7 +67,7 @@ fn look(root: &Root, args: &Sockets, face: &Face) -> Result<ExitCode, Failure> {
         watch::watch(Duration::from_secs(seconds.into()), || {
             Ok(match args.summary {
                 true => render::sockets::summary(&job::summary(root, &scope, &filter, owners)?),
-                false => people(root, &scope, &filter, owners)?,
+                false => people(root, &scope, &filter, owners)?.0,
             })
         })?;
         return Ok(ExitCode::SUCCESS);
@@ -76,22 +77,29 @@ fn look(root: &Root, args: &Sockets, face: &Face) -> Result<ExitCode, Failure> {
         if let (Some(seconds), Scope::One(netns)) = (args.interval, &scope) {
             report.rate = Some(rate(root, netns, seconds)?);
         }
-        return face.print(&report, render::sockets::summary);
+        face.print(&report, render::sockets::summary)?;
+        return Ok(listed(&scope, &report.unseen));
     }
     if face.is_json() {
         return stream(root, &scope, &filter, owners);
     }
-    let text = people(root, &scope, &filter, owners)?;
-    face.print_text(&text)
+    let (text, unseen) = people(root, &scope, &filter, owners)?;
+    face.print_text(&text)?;
+    Ok(listed(&scope, &unseen))
 }
 
-fn people(root: &Root, scope: &Scope, filter: &Filter, owners: bool) -> Result<String, Failure> {
+fn people(
+    root: &Root,
+    scope: &Scope,
+    filter: &Filter,
+    owners: bool,
+) -> Result<(String, Unseen), Failure> {
     let mut all: Vec<SocketReport> = Vec::new();
     let unseen = job::audit(root, scope, filter, owners, &mut |socket| {
         all.push(socket);
         ControlFlow::Continue(())
     })?;
-    Ok(render::sockets::list(&all, &unseen))
+    Ok((render::sockets::list(&all, &unseen), unseen))
 }
 
 /// Each as it comes, so that no number of them fills the memory.
@@ -108,12 +116,19 @@ fn stream(root: &Root, scope: &Scope, filter: &Filter, owners: bool) -> Result<E
     if written(done.and_then(|()| array.end()), false)? {
         complain(&unseen);
     }
-    Ok(ExitCode::SUCCESS)
+    Ok(listed(scope, &unseen))
+}
+
+/// The exit code of a list: one of many namespaces may go away, but not the one
+/// that was asked for.
+fn listed(scope: &Scope, unseen: &Unseen) -> ExitCode {
+    let missing = matches!(scope, Scope::One(_)) && !unseen.namespaces.is_empty();
+    u8::from(missing).into()
 }
 
 /// What the array has no place for.
 fn complain(unseen: &Unseen) {
-    for note in render::sockets::notes(unseen).lines() {
-        errors::complain(note);
+    for note in render::sockets::notes(unseen) {
+        errors::complain(&note);
     }
 }

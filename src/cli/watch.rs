@@ -28,10 +28,21 @@ pub fn watch(
 
 /// From the upper left corner on, over what was there, as much as fits.
 fn in_place(text: &str) -> String {
-    let rows = terminal_size::terminal_size().map_or(usize::MAX, |(_, rows)| rows.0.into());
-    let kept = text.lines().take(rows.saturating_sub(1));
+    let (columns, rows) = terminal_size::terminal_size()
+        .map_or((usize::MAX, usize::MAX), |(columns, rows)| {
+            (columns.0.into(), rows.0.into())
+        });
     let mut screen = "\x1b[H".to_owned();
-    for line in kept {
+    let mut left = rows.saturating_sub(2);
+    let mut lines = text.lines();
+    while let Some(line) = lines.next() {
+        let height = line.chars().count().div_ceil(columns).max(1);
+        if height > left {
+            let more = 1 + lines.count();
+            screen.push_str(&format!("… {more} more lines\x1b[K\n"));
+            break;
+        }
+        left -= height;
         screen.push_str(line);
         screen.push_str("\x1b[K\n");
     }

@@ -3,7 +3,7 @@
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::thread;
+use std::thread::{self, Scope, ScopedJoinHandle};
 
 use rustix::fs::{Mode, OFlags, RawDir, openat, readlinkat_raw};
 use rustix::io::Errno;
@@ -56,17 +56,13 @@ impl Owners {
             found
         };
         let mut owners = thread::scope(|scope| {
-            let others: Vec<_> = (1..threads()).map(|_| scope.spawn(look)).collect();
-            others
-                .into_iter()
-                .fold(look(), |mut all, other| match other.join() {
-                    Ok(found) => {
-                        all.sorted.extend(found.sorted);
-                        all.unseen_processes += found.unseen_processes;
-                        all
-                    }
-                    Err(panic) => std::panic::resume_unwind(panic),
-                })
+            let others = helpers(scope, look);
+            let own = look();
+            others.into_iter().map(join).fold(own, |mut all, found| {
+                all.sorted.extend(found.sorted);
+                all.unseen_processes += found.unseen_processes;
+                all
+            })
         });
         owners.sorted.sort_unstable();
         owners
@@ -114,6 +110,23 @@ impl Owners {
 pub fn threads() -> usize {
     const ENOUGH: usize = 8;
     thread::available_parallelism().map_or(1, |n| n.get().min(ENOUGH))
+}
+
+/// Threads that do the same as the caller is about to; fewer where the machine
+/// allows no more.
+pub fn helpers<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    work: impl Fn() -> T + Copy + Send + 'scope,
+) -> Vec<ScopedJoinHandle<'scope, T>> {
+    let spawn = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
+    (1..threads()).map_while(spawn).collect()
+}
+
+/// What a helper found. Its panic is the caller's.
+pub fn join<T>(helper: ScopedJoinHandle<'_, T>) -> T {
+    helper
+        .join()
+        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Longer than `socket:[4294967295]`; of another link the beginning is enough.

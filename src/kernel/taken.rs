@@ -10,7 +10,6 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use nix::errno::Errno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::socket::{GetSockOpt, SetSockOpt, getsockopt, setsockopt, sockopt};
@@ -20,7 +19,7 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 use super::guard::{Guard, Undo};
 use super::owners::Owner;
 use super::{processes, signals};
-use crate::model::Values;
+use crate::model::{Setting, Values};
 
 sockopt_impl!(
     /// SO_COOKIE (`sock_gen_cookie`).
@@ -29,6 +28,15 @@ sockopt_impl!(
     libc::SOL_SOCKET,
     libc::SO_COOKIE,
     u64
+);
+
+sockopt_impl!(
+    /// SO_PROTOCOL.
+    Protocol,
+    GetOnly,
+    libc::SOL_SOCKET,
+    libc::SO_PROTOCOL,
+    i32
 );
 
 /// A process that cannot be mistaken for another one with its number.
@@ -75,6 +83,11 @@ impl Process {
             other => other?,
         };
         let same = getsockopt(&socket, Cookie).is_ok_and(|found| found == cookie);
+        if !same && getsockopt(&socket, Protocol) == Ok(libc::IPPROTO_MPTCP) {
+            return Err(io::Error::other(
+                "it is part of an MPTCP connection, which is left alone",
+            ));
+        }
         Ok(same.then_some(Taken(socket)))
     }
 }
@@ -120,9 +133,9 @@ impl Taken {
         Ok(Options {
             keepalive: self.get(sockopt::KeepAlive)?,
             values: Values {
-                time: self.get(sockopt::TcpKeepIdle)?.into(),
-                intvl: self.get(sockopt::TcpKeepInterval)?.into(),
-                probes: self.get(sockopt::TcpKeepCount)?.into(),
+                time: number(self.get(sockopt::TcpKeepIdle)?),
+                intvl: number(self.get(sockopt::TcpKeepInterval)?),
+                probes: number(self.get(sockopt::TcpKeepCount)?),
             },
             user_timeout_ms: self.get(sockopt::TcpUserTimeout)?,
         })
@@ -133,53 +146,64 @@ impl Taken {
     /// (`tcp_sock_set_keepidle_locked`).
     ///
     /// # Errors
-    /// What the kernel says, or that it keeps another value; what was changed by
-    /// then is set back.
+    /// What the kernel says: what was set by then is set back, as far as it can
+    /// be. Or that it has other values by now: its program has set them too, and
+    /// they stay.
     pub fn change(&self, before: &Options, change: &Change) -> io::Result<Options> {
-        let done = self.set_all(change).and_then(|()| self.options());
-        match done {
-            Ok(after) if after.has(change) => Ok(after),
-            other => {
-                self.set_back(before, change);
-                Err(other.err().unwrap_or_else(not_kept))
-            }
+        let mut done = Change::default();
+        if let Err(e) = self.set_each(change, &mut done) {
+            self.set_back(before, &done);
+            return Err(e);
+        }
+        let after = self.options()?;
+        match after.has(change) {
+            true => Ok(after),
+            false => Err(not_kept()),
         }
     }
 
-    fn set_all(&self, change: &Change) -> io::Result<()> {
-        // Keepalive last, so that its timer is armed with the new time.
-        change
-            .time
-            .map_or(Ok(()), |v| self.set(sockopt::TcpKeepIdle, &v))?;
-        change
-            .intvl
-            .map_or(Ok(()), |v| self.set(sockopt::TcpKeepInterval, &v))?;
-        change
-            .probes
-            .map_or(Ok(()), |v| self.set(sockopt::TcpKeepCount, &v))?;
-        let timeout = change.user_timeout_ms;
-        timeout.map_or(Ok(()), |v| self.set(sockopt::TcpUserTimeout, &v))?;
-        match change.turn_on {
-            true => self.set(sockopt::KeepAlive, &true),
-            false => Ok(()),
+    /// Sets what is wanted, and keeps in `done` what was set.
+    fn set_each(&self, wanted: &Change, done: &mut Change) -> io::Result<()> {
+        if let Some(time) = wanted.time {
+            self.set(sockopt::TcpKeepIdle, &time)?;
+            done.time = wanted.time;
         }
+        if let Some(intvl) = wanted.intvl {
+            self.set(sockopt::TcpKeepInterval, &intvl)?;
+            done.intvl = wanted.intvl;
+        }
+        if let Some(probes) = wanted.probes {
+            self.set(sockopt::TcpKeepCount, &probes)?;
+            done.probes = wanted.probes;
+        }
+        if let Some(timeout_ms) = wanted.user_timeout_ms {
+            self.set(sockopt::TcpUserTimeout, &timeout_ms)?;
+            done.user_timeout_ms = wanted.user_timeout_ms;
+        }
+        // Last, so that its timer is armed with the new time.
+        if wanted.turn_on {
+            self.set(sockopt::KeepAlive, &true)?;
+            done.turn_on = true;
+        }
+        Ok(())
     }
 
-    /// As well as it goes: the caller has an error to report already. Keepalive
-    /// that was on was not turned off.
-    fn set_back(&self, before: &Options, change: &Change) {
-        let value = |v: i64| u32::try_from(v).ok();
-        let old = Change {
-            time: change.time.and(value(before.values.time)),
-            intvl: change.intvl.and(value(before.values.intvl)),
-            probes: change.probes.and(value(before.values.probes)),
-            user_timeout_ms: change.user_timeout_ms.and(Some(before.user_timeout_ms)),
-            turn_on: false,
-        };
-        let _ = self.set_all(&old);
-        if !before.keepalive {
-            let _ = self.set(sockopt::KeepAlive, &false);
-        }
+    /// As well as it goes, each by itself: the caller has an error to report
+    /// already. Keepalive is the last to be turned on, so nothing has to turn it
+    /// off.
+    fn set_back(&self, before: &Options, done: &Change) {
+        let old = |setting| u32::try_from(before.values.get(setting)).unwrap_or_default();
+        let back = [
+            done.time
+                .map(|_| self.set(sockopt::TcpKeepIdle, &old(Setting::Time))),
+            done.intvl
+                .map(|_| self.set(sockopt::TcpKeepInterval, &old(Setting::Intvl))),
+            done.probes
+                .map(|_| self.set(sockopt::TcpKeepCount, &old(Setting::Probes))),
+            done.user_timeout_ms
+                .map(|_| self.set(sockopt::TcpUserTimeout, &before.user_timeout_ms)),
+        ];
+        drop(back);
     }
 
     fn get<O: GetSockOpt>(&self, option: O) -> io::Result<O::Val> {
@@ -206,25 +230,29 @@ impl Options {
 
 /// Arms the keepalive timers of sockets that have keepalive on anew, for the
 /// time that is in effect on each: SO_KEEPALIVE off and on again
-/// (`tcp_set_keepalive`; 1 over 1 does nothing). What became of each is in the
-/// answer. Meanwhile a second process holds the sockets too, and turns keepalive
-/// on again if this one dies, be it of SIGKILL.
+/// (`tcp_set_keepalive`; 1 over 1 does nothing). The answer says of each whether
+/// it was on still. Meanwhile a second process holds the sockets too, and turns
+/// keepalive on again if this one dies, be it of SIGKILL.
 ///
 /// # Errors
 /// The guard cannot be started; nothing is changed then.
-pub fn rearm(sockets: &[&Taken]) -> Result<Vec<io::Result<()>>, super::Error> {
+pub fn rearm(sockets: &[&Taken]) -> Result<Vec<io::Result<bool>>, super::Error> {
     let _held = signals::hold()?;
     let _guard = Guard::post(Undo::KeepaliveOff(sockets))?;
     Ok(sockets.iter().copied().map(rearm_one).collect())
 }
 
-fn rearm_one(socket: &Taken) -> io::Result<()> {
+fn rearm_one(socket: &Taken) -> io::Result<bool> {
+    let is_on = || socket.get(sockopt::KeepAlive);
+    if !is_on()? {
+        return Ok(false);
+    }
     let off = socket.set(sockopt::KeepAlive, &false);
     // Tried in any case, and twice: it must not stay off.
     socket.turn_on().or_else(|_| socket.turn_on())?;
     off?;
-    match socket.get(sockopt::KeepAlive)? {
-        true => Ok(()),
+    match is_on()? {
+        true => Ok(true),
         false => Err(not_kept()),
     }
 }
@@ -234,6 +262,11 @@ impl Taken {
     pub(super) fn turn_on(&self) -> io::Result<()> {
         self.set(sockopt::KeepAlive, &true)
     }
+}
+
+/// The kernel's `int`: what follows a sysctl of -1 is -1.
+fn number(value: u32) -> i64 {
+    value.cast_signed().into()
 }
 
 fn not_kept() -> io::Error {
@@ -251,11 +284,95 @@ pub fn allow_many_files() -> io::Result<usize> {
     Ok(usize::try_from(most).unwrap_or(usize::MAX))
 }
 
-/// Whether an error says that the process may not be touched, and not that
-/// something is wrong.
-pub fn is_refusal(e: &io::Error) -> bool {
-    matches!(
-        e.raw_os_error().map(Errno::from_raw),
-        Some(Errno::EPERM | Errno::EACCES | Errno::ENOSYS)
-    )
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
+    use std::process::Command;
+
+    use nix::sys::stat::fstat;
+    use nix::unistd::dup2_raw;
+
+    use super::*;
+    use crate::kernel::owners::Owners;
+
+    fn own_pid() -> i32 {
+        i32::try_from(std::process::id()).unwrap()
+    }
+
+    fn owner_and_cookie(socket: &TcpListener) -> (Owner, u64) {
+        let inode = u32::try_from(fstat(socket).unwrap().st_ino).unwrap();
+        let owners = Owners::of_processes(&[own_pid()]);
+        let owner = *owners.of(inode).first().unwrap();
+        (owner, getsockopt(socket, Cookie).unwrap())
+    }
+
+    #[test]
+    fn a_number_that_is_used_again_is_not_taken_for_the_socket() {
+        let process = Process::hold(own_pid()).unwrap().unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let other = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (owner, cookie) = owner_and_cookie(&socket);
+        assert!(process.take(&owner, cookie).unwrap().is_some());
+        // SAFETY: the number is that of `socket`, which owns it still, and now
+        // owns another file by it.
+        let same = unsafe { dup2_raw(&other, socket.as_raw_fd()) }.unwrap();
+        assert!(process.take(&owner, cookie).unwrap().is_none());
+        assert!(
+            process
+                .take(&owner, getsockopt(&other, Cookie).unwrap())
+                .unwrap()
+                .is_some()
+        );
+        std::mem::forget(same);
+        drop(socket);
+        assert!(process.take(&owner, cookie).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_process_that_has_ended_holds_nothing() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (owner, cookie) = owner_and_cookie(&socket);
+        let mut child = Command::new("/bin/sleep").arg("60").spawn().unwrap();
+        let pid = i32::try_from(child.id()).unwrap();
+        let process = Process::hold(pid).unwrap().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert!(process.take(&owner, cookie).unwrap().is_none());
+        assert!(Process::hold(pid).unwrap().is_none());
+        assert!(Process::hold(0).unwrap().is_none());
+    }
+
+    #[test]
+    fn what_is_set_is_read_back() {
+        let process = Process::hold(own_pid()).unwrap().unwrap();
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (owner, cookie) = owner_and_cookie(&socket);
+        let taken = process.take(&owner, cookie).unwrap().unwrap();
+        let before = taken.options().unwrap();
+        let change = Change {
+            time: Some(77),
+            user_timeout_ms: Some(5000),
+            turn_on: true,
+            ..Change::default()
+        };
+        let after = taken.change(&before, &change).unwrap();
+        assert!(after.has(&change) && after.keepalive && !before.keepalive);
+        assert_eq!(getsockopt(&socket, sockopt::TcpKeepIdle).unwrap(), 77);
+        // What the kernel refuses leaves all as it was.
+        let wrong = Change {
+            time: Some(88),
+            probes: Some(128),
+            ..Change::default()
+        };
+        assert!(taken.change(&after, &wrong).is_err());
+        assert_eq!(taken.options().unwrap(), after);
+        assert!(
+            rearm(&[&taken])
+                .unwrap()
+                .into_iter()
+                .all(|done| done.is_ok())
+        );
+        assert_eq!(taken.options().unwrap(), after);
+    }
 }

@@ -20,6 +20,8 @@ mod offset {
     pub(super) const UNACKED: usize = 24;
     pub(super) const LAST_DATA_RECV: usize = 52;
     pub(super) const LAST_ACK_RECV: usize = 56;
+    pub(super) const RTT: usize = 68;
+    pub(super) const RTTVAR: usize = 72;
     pub(super) const NOTSENT_BYTES: usize = 144;
     pub(super) const SND_WND: usize = 228;
 }
@@ -29,6 +31,9 @@ mod offset {
 pub(super) struct TcpInfo {
     /// The retransmission timeout, doubled with each retransmission.
     pub(super) rto: Duration,
+    /// The smoothed round-trip time, and its mean deviation.
+    pub(super) rtt: Duration,
+    pub(super) deviation: Duration,
     /// How often the timer has doubled.
     pub(super) backoff: u8,
     /// The time since the last data came, in whole ticks.
@@ -59,6 +64,8 @@ impl TcpInfo {
         let backoff = bytes[offset::BACKOFF];
         Some(TcpInfo {
             rto: Duration::from_micros(number(offset::RTO).into()),
+            rtt: Duration::from_micros(number(offset::RTT).into()),
+            deviation: Duration::from_micros(number(offset::RTTVAR).into()),
             backoff,
             last_data_received: age(offset::LAST_DATA_RECV),
             last_ack_received: age(offset::LAST_ACK_RECV),

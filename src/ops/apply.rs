@@ -179,8 +179,9 @@ impl Resolved {
             Wanted::All(settings) => settings.values().into(),
             Wanted::Some(partial) => *partial,
         };
-        let rearm = sockets::Change::Rearm { as_if };
-        let rearmed = sockets::change(root, scope, &Filter::default(), &rearm, dry_run);
+        let rearm = sockets::Change::Rearm;
+        let as_if = dry_run.then_some(as_if);
+        let rearmed = sockets::change(root, scope, &Filter::default(), &rearm, as_if);
         rearmed.map_err(|e| match dry_run {
             true => e,
             false => Error::NotRearmed(Box::new(e)),

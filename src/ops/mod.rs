@@ -49,8 +49,14 @@ pub enum Error {
     /// A value that was asked for is not legal.
     #[error(transparent)]
     Settings(#[from] SettingsError),
+    /// No process has that number.
+    #[error("there is no process {pid}")]
+    NoSuchProcess {
+        /// As it was asked for.
+        pid: i32,
+    },
     /// A value that no socket can have of its own.
-    #[error("{setting} {value} is more than a socket can have of its own, which ends at {}", setting.max_on_socket())]
+    #[error("{setting} {value} is nothing a socket can have of its own: use 1 to {}", setting.max_on_socket())]
     BeyondSocket {
         /// Which setting.
         setting: Setting,
@@ -153,7 +159,7 @@ pub enum Error {
         in_force: Values,
     },
     /// Settings are in force, and the open connections could not be looked at.
-    #[error("the settings are in force, but open connections were not armed anew")]
+    #[error("the settings are in force, but not all open connections follow at once")]
     NotRearmed(#[source] Box<Error>),
     /// It failed and everything is as it was before.
     #[error("nothing is changed")]

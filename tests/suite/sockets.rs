@@ -186,7 +186,6 @@ sandboxed! {
             ("--unprotected".into(), 5),
             ("--stale".into(), 0),
             (format!("--pid {}", std::process::id()), 6),
-            ("--pid 2147483647".into(), 0),
             ("--process no-such-program".into(), 0),
             ("--at-risk --path aws-nat".into(), 5),
             ("--at-risk --idle-timeout 4m".into(), 6),
@@ -205,6 +204,10 @@ sandboxed! {
             run(&format!("sockets {wrong}")).code(2);
         }
         run("sockets --no-process --port 1").code(0).says("No such socket");
+        run("sockets --pid 2147483647").code(1).complains("no process 2147483647");
+        run("sockets --no-process --stale").code(2);
+        let name = std::fs::read_to_string("/proc/self/comm").unwrap();
+        assert_eq!(count(&format!("--process {}-and-more", name.trim_end())), 4);
     }
 }
 
@@ -214,7 +217,7 @@ sandboxed! {
         let _pairs = [Pair::kept(), Pair::kept(), Pair::new()];
         put_in_force([60, 10, 5]);
         let summary = run("sockets --summary --json").code(0).json();
-        let counts = json!({"sockets": 6, "on": 2, "off": 4, "unknown": 0, "stale": 2});
+        let counts = json!({"sockets": 6, "on": 2, "off": 4, "unknown": 0, "stale": 2, "maybe_stale": 0});
         for (name, count) in counts.as_object().unwrap() {
             assert_eq!(&summary[name], count, "{name}");
             assert_eq!(&summary["processes"][0][name], count, "{name}");
@@ -298,8 +301,8 @@ sandboxed! {
         assert_eq!(getsockopt(&on.client, sockopt::TcpUserTimeout).unwrap(), 0);
 
         // What no socket takes changes nothing.
-        run("sockets set --time 32768 --all").code(2).complains("ends at 32767");
-        run("sockets set --probes 128 --all").code(2).complains("ends at 127");
+        run("sockets set --time 32768 --all").code(2).complains("use 1 to 32767");
+        run("sockets set --probes 128 --all").code(2).complains("use 1 to 127");
         run("sockets set --time 0 --all").code(2);
         run("sockets set --all").code(2);
         run("sockets set --time 5").code(2);
@@ -391,13 +394,23 @@ sandboxed! {
         assert_eq!(json!([found["pid"], found["time_s"], found["own_settings"]]), json!([null, null, null]));
         // Stale, or with values of its own: who can tell?
         assert_eq!((&found["stale"], &found["drop_in_s"]), (&Value::Null, &Value::Null));
+        without_ptrace("sockets").code(0).says("1 that may be").says("stale?");
+        // But that the NAT will have forgotten it by then is sure.
+        let at_risk = without_ptrace("sockets --json --at-risk --path aws-nat").code(0).json();
+        assert_eq!(at_risk.as_array().unwrap().len(), 2);
         assert_eq!(find(&said.json(), &pair.server)["keepalive"], false);
 
         let said = without_ptrace("sockets rearm --all --json").code(1);
-        let said = said.complains("2 of the sockets were refused");
+        let said = said.complains("1 of the sockets were refused");
         let report = said.json();
-        assert_eq!((&report["changed"], &report["refused"]), (&json!(0), &json!(2)));
+        assert_eq!((&report["changed"], &report["refused"]), (&json!(0), &json!(1)));
+        // What is off needs nothing, and what is named may not be seen.
+        assert_eq!(report["unchanged"], 1);
         without_ptrace("sockets rearm --stale").code(1).says("1 refused");
+        let own = format!("--pid {}", std::process::id());
+        without_ptrace(&format!("sockets {own}")).code(0).says("of 1 process that may be meant");
+        without_ptrace(&format!("sockets set --time 5 {own}")).code(1).says("0 sockets changed");
+        without_ptrace("apply --time 30 --rearm --dry-run").code(1);
         without_ptrace("apply --time 30 --rearm").code(4).complains("were refused");
         set_dumpable(true).unwrap();
     }

@@ -41,7 +41,8 @@ Durations: 75 or 75s, 2m, 2h11m15s. A bare number is seconds.
 
 Exit codes:
   0  done, or already so
-  1  it failed and nothing is changed
+  1  it failed and nothing is changed; or `sockets rearm` and `sockets set` could not
+     touch some of the sockets
   2  the command line is wrong
   3  the answer is no: verify found drift, check found it not safe, or measure
      found another time than predicted

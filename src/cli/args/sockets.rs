@@ -48,11 +48,11 @@ pub struct Sockets {
 
     /// Look again and again, every 2 s or so often
     #[arg(long, value_name = "DURATION", value_parser = parse_seconds_u32, num_args = 0..=1,
-        default_missing_value = "2", require_equals = true, allow_negative_numbers = true)]
+        default_missing_value = "2", allow_negative_numbers = true)]
     pub watch: Option<u32>,
 
     /// Look at no process: only what the timers tell, and much faster
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["pid", "process", "stale", "at_risk"])]
     pub no_process: bool,
 }
 
@@ -67,14 +67,17 @@ pub enum SocketsCommand {
     /// `time` from now; `sockets set` counts from the last segment instead.
     ///
     /// Others are left alone: those with keepalive off, and those whose timer
-    /// would only be put off.
+    /// would only be put off. While a connection waits for an acknowledgement, its
+    /// keepalive timer cannot be seen, and is armed anew to be sure.
     #[command(group = which())]
     Rearm(ChangeArguments),
 
     /// Give sockets values of their own, whatever their program set
     ///
-    /// They count at once, from the last segment received, and the kernel's
-    /// settings do not count for these sockets any more.
+    /// `time` counts at once, from the last segment received; the others from the
+    /// next probe on. A socket keeps them for as long as it lives, whatever the
+    /// kernel's settings are. One that has them already counts as unchanged, and
+    /// keeps them too.
     #[command(group = which(), group = ArgGroup::new("values").required(true).multiple(true)
         .args(["time", "intvl", "probes", "user_timeout", "enable_keepalive"]))]
     Set {
@@ -137,7 +140,7 @@ pub struct FilterArguments {
     #[arg(long, value_name = "PID")]
     pid: Vec<NonZeroI32>,
 
-    /// Held by a process of this name
+    /// Held by a process of this name, of which 15 characters count
     #[arg(long, value_name = "NAME")]
     process: Vec<String>,
 
@@ -153,7 +156,7 @@ pub struct FilterArguments {
     #[arg(long, value_name = "CIDR", value_parser = parse_net)]
     remote: Vec<IpNet>,
 
-    /// In this state, instead of established
+    /// In this state; without, established, and where something is changed, all
     #[arg(long, value_name = "STATE", value_enum)]
     state: Vec<TcpStateWord>,
 
@@ -161,7 +164,7 @@ pub struct FilterArguments {
     #[arg(long)]
     unprotected: bool,
 
-    /// Only armed under older settings
+    /// Only armed for longer than the settings in effect say
     #[arg(long)]
     stale: bool,
 

@@ -41,11 +41,19 @@ impl Grid {
 
     /// The table.
     pub(super) fn lines(&self) -> String {
-        let width = self.widths.iter().sum::<usize>() + GAP * (self.widths.len() - 1);
-        match terminal_width() {
-            Some(terminal) if usize::from(terminal) < width => self.broken(),
-            _ => self.straight(width),
+        match self.fits() {
+            true => self.straight(),
+            false => self.broken(),
         }
+    }
+
+    /// Whether the terminal is as wide as its rows.
+    pub(super) fn fits(&self) -> bool {
+        terminal_width().is_none_or(|terminal| usize::from(terminal) >= self.width())
+    }
+
+    fn width(&self) -> usize {
+        self.widths.iter().sum::<usize>() + GAP * (self.widths.len() - 1)
     }
 
     fn cells(&self) -> impl Iterator<Item = &str> {
@@ -55,7 +63,8 @@ impl Grid {
             .map(|(start, end)| &self.text[start..*end])
     }
 
-    fn straight(&self, width: usize) -> String {
+    fn straight(&self) -> String {
+        let width = self.width();
         let mut text = String::with_capacity((width + 1) * (1 + self.ends.len() / self.head.len()));
         let columns = self.widths.iter().enumerate().cycle();
         for (cell, (column, width)) in self.head.iter().copied().chain(self.cells()).zip(columns) {
@@ -91,9 +100,9 @@ mod tests {
             grid.cell(cell);
         }
         assert_eq!(
-            grid.straight(0),
+            grid.straight(),
             "NAME  B              LAST\na     longer than b\nné    -              x y\n"
         );
-        assert_eq!(grid.straight(0), grid.broken());
+        assert_eq!(grid.straight(), grid.broken());
     }
 }

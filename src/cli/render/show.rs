@@ -31,7 +31,7 @@ pub fn people(report: &ShowReport) -> String {
         );
     }
     if let Some(counts) = &report.counters {
-        let _ = writeln!(text, "{}", counted(counts));
+        let _ = writeln!(text, "{} in this network namespace", counted(counts));
     }
     if let Some(per_second) = &report.rate {
         let _ = writeln!(text, "{}", rate(per_second));
@@ -50,7 +50,7 @@ pub fn people(report: &ShowReport) -> String {
 /// What the kernel has counted.
 pub(super) fn counted(counts: &Counters) -> String {
     format!(
-        "Counted: {} probes sent, {} connections dropped on timeout in this network namespace",
+        "Counted: {} probes sent, {} connections dropped on timeout",
         counts.probes_sent, counts.dropped_on_timeout
     )
 }

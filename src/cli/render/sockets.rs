@@ -2,9 +2,12 @@
 
 use std::fmt::Write;
 
+use keepalivectl::kernel::sock_diag::TcpState;
 use keepalivectl::model::Values;
 use keepalivectl::model::duration::{milliseconds, seconds};
 use keepalivectl::ops::sockets::{ChangeReport, Counts, SocketReport, SummaryReport, Unseen};
+
+use nix::unistd::geteuid;
 
 use super::grid::Grid;
 use super::{at_least, headline, lines, plain, table, warnings};
@@ -27,7 +30,7 @@ pub fn list(sockets: &[SocketReport], unseen: &Unseen) -> String {
         let _ = write!(text, "\n{}", rows(&sorted));
     }
     text.push_str(&hints(&counts));
-    text.push_str(&notes(unseen));
+    text.push_str(&warnings(&notes(unseen)));
     text
 }
 
@@ -44,6 +47,7 @@ pub fn summary(report: &SummaryReport) -> String {
                 off,
                 unknown,
                 stale,
+                ..
             } = process.counts;
             let name = process.process.as_deref().unwrap_or("-");
             let pid = process.pid.map_or("-".to_owned(), |pid| pid.to_string());
@@ -54,13 +58,14 @@ pub fn summary(report: &SummaryReport) -> String {
         let _ = write!(text, "\n{}", lines(&rows));
     }
     if let Some(counted) = &report.counters {
-        let _ = writeln!(text, "\n{}", super::show::counted(counted));
+        let where_to = "in the network namespaces looked into";
+        let _ = writeln!(text, "\n{} {where_to}", super::show::counted(counted));
     }
     if let Some(rate) = &report.rate {
         let _ = writeln!(text, "{}", super::show::rate(rate));
     }
     text.push_str(&hints(&report.all));
-    text.push_str(&notes(&report.unseen));
+    text.push_str(&warnings(&notes(&report.unseen)));
     text
 }
 
@@ -81,6 +86,9 @@ fn counted(counts: &Counts) -> String {
     if counts.stale > 0 {
         let _ = write!(text, "; {} armed under older settings", counts.stale);
     }
+    if counts.maybe_stale > 0 {
+        let _ = write!(text, "; {} that may be", counts.maybe_stale);
+    }
     text
 }
 
@@ -92,31 +100,52 @@ fn number(count: u64, what: &str) -> String {
 }
 
 fn rows(sockets: &[&SocketReport]) -> String {
-    let elsewhere = sockets.iter().any(|socket| socket.netns.is_some());
-    let mut head = vec![
-        "PROCESS",
-        "LOCAL",
-        "REMOTE",
-        "KEEPALIVE",
-        "TIMER",
-        "DROPPED IN",
-    ];
-    if elsewhere {
-        head.insert(0, "NETNS");
+    let wide = grid(sockets, |rows, socket| {
+        rows.cell(socket.local);
+        rows.cell(socket.remote);
+    });
+    if wide.fits() {
+        return wide.lines();
     }
-    let mut rows = Grid::new(head);
+    // An address that is broken can be neither found nor copied.
+    grid(sockets, |rows, socket| {
+        rows.cell(format_args!("{}\n{}", socket.local, socket.remote));
+        rows.cell("");
+    })
+    .lines()
+}
+
+fn grid(sockets: &[&SocketReport], ends: impl Fn(&mut Grid, &SocketReport)) -> Grid {
+    let elsewhere = sockets.iter().any(|socket| socket.netns.is_some());
+    let states = sockets
+        .iter()
+        .any(|socket| socket.state != TcpState::Established);
+    let columns = [
+        ("NETNS", elsewhere),
+        ("PROCESS", true),
+        ("LOCAL", true),
+        ("REMOTE", true),
+        ("STATE", states),
+        ("KEEPALIVE", true),
+        ("TIMER", true),
+        ("DROPPED IN", true),
+    ];
+    let shown = columns.into_iter().filter(|(_, shown)| *shown);
+    let mut rows = Grid::new(shown.map(|(title, _)| title).collect());
     for socket in sockets {
         if elsewhere {
             rows.cell(plain(socket.netns.as_deref().unwrap_or("own")));
         }
         rows.cell(holder(socket));
-        rows.cell(socket.local);
-        rows.cell(socket.remote);
+        ends(&mut rows, socket);
+        if states {
+            rows.cell(socket.state.word());
+        }
         rows.cell(keepalive(socket));
         rows.cell(timer(socket));
         rows.cell(drop(socket));
     }
-    rows.lines()
+    rows
 }
 
 fn holder(socket: &SocketReport) -> String {
@@ -159,6 +188,7 @@ fn timer(socket: &SocketReport) -> String {
     };
     match (socket.timer, socket.stale) {
         ("keepalive", Some(true)) => format!("stale: {at}{unanswered}"),
+        ("keepalive", None) => format!("{at}{unanswered}, stale?"),
         ("keepalive", _) => format!("{at}{unanswered}"),
         (kind, _) => format!("{kind} {at}{unanswered}"),
     }
@@ -176,27 +206,39 @@ fn hints(counts: &Counts) -> String {
     let mut text = String::new();
     if counts.stale > 0 {
         text.push_str(
-            "\nStale: older settings count until the timer expires. Now: `keepalivectl sockets rearm \
-             --all`\n",
+            "\nStale: older settings count until the timer expires. `keepalivectl sockets rearm`, with the \
+             same filters or --all, ends that.\n",
         );
     }
     if counts.off > 0 {
         text.push_str(
-            "\nOff: while idle, this end never notices that its peer is dead. On: `keepalivectl sockets set \
-             \n--enable-keepalive --unprotected`\n",
+            "\nOff: while idle, this end never notices that its peer is dead. `keepalivectl sockets set \
+             --enable-keepalive`, with the same filters or --all, turns it on.\n",
         );
     }
     text
 }
 
 /// What could not be seen.
-pub fn notes(unseen: &Unseen) -> String {
+pub fn notes(unseen: &Unseen) -> Vec<String> {
     let mut notes = Vec::new();
+    let as_root = match geteuid().is_root() {
+        true => "",
+        false => "; run it as root",
+    };
     if unseen.options > 0 {
         notes.push(format!(
-            "of {}, the process may not be touched or is not visible: only the timer is known; run it \
-             as root",
+            "of {}, the process was not found or may not be touched: only the timer is known{as_root}",
             number(unseen.options, "socket")
+        ));
+    }
+    if unseen.processes > 0 {
+        notes.push(format!(
+            "of {} that may be meant, the sockets may not be seen{as_root}",
+            match unseen.processes {
+                1 => "1 process".to_owned(),
+                n => format!("{n} processes"),
+            }
         ));
     }
     for namespace in &unseen.namespaces {
@@ -206,7 +248,7 @@ pub fn notes(unseen: &Unseen) -> String {
             namespace.error
         ));
     }
-    warnings(&notes)
+    notes
 }
 
 /// What `rearm` did, or would do.
@@ -233,37 +275,38 @@ fn changed(report: &ChangeReport, what: &str) -> String {
         let all: Vec<&SocketReport> = report.sockets.iter().collect();
         let _ = write!(text, "\n{}", rows(&all));
     }
+    if report.busy > 0 {
+        let _ = writeln!(
+            text,
+            "\nBusy: {}, waiting for the peer, so the keepalive timer cannot be seen",
+            number(report.busy, "socket")
+        );
+    }
     if report.off > 0 {
         let _ = writeln!(
             text,
-            "\n{} keepalive off, so nothing is probed: add `sockets set --enable-keepalive`",
-            match report.off {
-                1 => "1 of them has".to_owned(),
-                n => format!("{n} of them have"),
-            }
+            "\nOff: {} with keepalive off stays so; `keepalivectl sockets set --enable-keepalive` turns \
+             it on",
+            number(report.off, "socket")
         );
     }
     if report.unowned > 0 {
         let _ = writeln!(
             text,
-            "\n{} held by no process (not accepted yet, or the kernel's own): left alone",
+            "\nUnowned: {}, not accepted yet or the kernel's own, left alone",
             number(report.unowned, "socket")
         );
     }
-    let refusals: Vec<String> = report
-        .refusals
+    let reasons: Vec<String> = report
+        .reasons
         .iter()
-        .map(|refusal| {
-            let socket = &refusal.socket;
-            let (local, remote) = (socket.local, socket.remote);
-            format!("{} {local} {remote}: {}", holder(socket), refusal.error)
-        })
+        .map(|(reason, count)| format!("{} refused: {reason}", number(*count, "socket")))
         .collect();
-    text.push_str(&warnings(&refusals));
+    text.push_str(&warnings(&reasons));
     let unreached = Unseen {
         options: 0,
         ..report.unseen.clone()
     };
-    text.push_str(&notes(&unreached));
+    text.push_str(&warnings(&notes(&unreached)));
     text
 }

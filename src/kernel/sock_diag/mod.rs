@@ -43,7 +43,8 @@ pub enum TcpState {
 }
 
 impl TcpState {
-    const ALL: [TcpState; 4] = [
+    /// All of them.
+    pub const ALL: [TcpState; 4] = [
         TcpState::Established,
         TcpState::FinWait1,
         TcpState::FinWait2,
@@ -106,6 +107,10 @@ pub struct Info {
     pub silent: Duration,
     /// The retransmission timeout, with its backoff.
     pub rto: Duration,
+    /// The smoothed round-trip time.
+    pub rtt: Duration,
+    /// Its mean deviation.
+    pub deviation: Duration,
     /// How often the timer has doubled.
     pub doublings: u8,
 }
@@ -139,20 +144,19 @@ impl List {
     /// Adds the next few sockets. False when all have been listed.
     ///
     /// # Errors
-    /// What the kernel says.
+    /// What the kernel says; nothing more is to be had then.
     pub fn next_part(&mut self, into: &mut Vec<Socket>) -> io::Result<bool> {
         let Some(family) = self.family else {
-            self.family = self.families.next();
-            let Some(family) = self.family else {
+            let Some(family) = self.families.next() else {
                 return Ok(false);
             };
             self.netlink
                 .begin_list(BY_FAMILY, &request(family, &self.query))?;
+            self.family = Some(family);
             return Ok(true);
         };
         let part = self.netlink.next_part(|body| {
-            let socket = parse(body).ok_or(io::ErrorKind::InvalidData)?;
-            into.push(socket);
+            into.extend(parse(body)?);
             Ok(())
         });
         match part {
@@ -189,7 +193,7 @@ pub fn count_established() -> io::Result<u64> {
 /// Takes the sockets out of one datagram of the kernel's answer; none in the
 /// place of a message that is no socket's.
 pub fn sockets_in(datagram: &[u8]) -> impl Iterator<Item = Option<Socket>> {
-    netlink::messages(datagram).map(|message| parse(message.body))
+    netlink::messages(datagram).map(|message| parse(message.body).ok().flatten())
 }
 
 /// `struct inet_diag_req_v2`: family, protocol, extensions, padding, states, and
@@ -215,10 +219,11 @@ fn request(family: i32, query: &Query) -> Vec<u8> {
 
 /// A `struct inet_diag_msg`: family, state, timer, retrans; the ports and
 /// addresses in network order, the device, the cookie; expires, rqueue, wqueue,
-/// uid, inode. Attributes follow. None if it is shorter, of another family, or in
-/// another state.
-fn parse(body: &[u8]) -> Option<Socket> {
-    let (body, attributes): (&[u8; LENGTH], _) = body.split_first_chunk()?;
+/// uid, inode. Attributes follow. None if it has come into another state since
+/// the kernel chose it.
+fn parse(body: &[u8]) -> io::Result<Option<Socket>> {
+    let (body, attributes): (&[u8; LENGTH], _) =
+        body.split_first_chunk().ok_or(io::ErrorKind::InvalidData)?;
     let number =
         |at: usize| u32::from_ne_bytes([body[at], body[at + 1], body[at + 2], body[at + 3]]);
     let end = |port: usize, address: usize| {
@@ -233,16 +238,21 @@ fn parse(body: &[u8]) -> Option<Socket> {
             u16::from_be_bytes([body[port], body[port + 1]]),
         ))
     };
-    Some(Socket {
-        state: TcpState::from_kernel(body[1])?,
-        local: end(4, 8)?,
-        remote: end(6, 24)?,
+    let ends = end(4, 8).zip(end(6, 24));
+    let (local, remote) = ends.ok_or(io::ErrorKind::InvalidData)?;
+    let Some(state) = TcpState::from_kernel(body[1]) else {
+        return Ok(None);
+    };
+    Ok(Some(Socket {
+        state,
+        local,
+        remote,
         cookie: u64::from(number(44)) | u64::from(number(48)) << 32,
         timer: timer(body[2], body[3]),
         expires: Duration::from_millis(number(52).into()),
         inode: number(68),
         info: info(attributes),
-    })
+    }))
 }
 
 /// The kind and the count of a timer (`inet_sk_diag_fill`). A keepalive timer is
@@ -268,6 +278,8 @@ fn info(mut attributes: &[u8]) -> Option<Info> {
             return Some(Info {
                 silent: info.last_ack_received.min(info.last_data_received),
                 rto: info.rto,
+                rtt: info.rtt,
+                deviation: info.deviation,
                 doublings: info.backoff,
             });
         }
@@ -406,8 +418,11 @@ mod tests {
             let known = |at: usize, these: &[i32]| {
                 body.get(at).is_some_and(|b| these.contains(&i32::from(*b)))
             };
-            let parses = known(0, &[libc::AF_INET, libc::AF_INET6]) && known(1, &[1, 4, 5, 8]);
-            prop_assert_eq!(parse(&body).is_some(), parses && body.len() >= LENGTH);
+            let sound = known(0, &[libc::AF_INET, libc::AF_INET6]) && body.len() >= LENGTH;
+            prop_assert_eq!(parse(&body).is_ok(), sound);
+            if sound {
+                prop_assert_eq!(parse(&body).unwrap().is_some(), known(1, &[1, 4, 5, 8]));
+            }
             prop_assert_eq!(info(&body).is_some() && body.len() < 232, false);
             prop_assert!(sockets_in(&body).count() <= body.len() / 16);
         }

@@ -9,6 +9,7 @@
 use std::time::Duration;
 
 use super::{Conditions, at_expiry_past, idle, in_flight, zero_window};
+use crate::model::duration::millis;
 use crate::model::settings::{Settings, Values};
 use crate::model::span::Span;
 use crate::model::wheel::{self, Hz, lateness_ms};
@@ -39,6 +40,10 @@ pub struct Underway {
     pub silent_ms: u64,
     /// The retransmission timeout, as TCP_INFO has it: with its backoff.
     pub rto: Duration,
+    /// The smoothed round-trip time.
+    pub rtt: Duration,
+    /// Its mean deviation.
+    pub deviation: Duration,
     /// How often the timer has doubled.
     pub doublings: u8,
 }
@@ -65,21 +70,15 @@ impl Underway {
         match self.timer {
             Timer::Off | Timer::Other => None,
             Timer::Keepalive(unanswered) => Some(self.idle_left(settings, conditions, unanswered)),
-            Timer::Retransmission(count) => {
-                let conditions = Conditions {
-                    rto: Some(self.rto / 2_u32.saturating_pow(self.doublings.into())),
-                    ..*conditions
-                };
-                let expiry = self.expiry(self.rto_ms(), conditions.hz);
-                Some(in_flight::left(&conditions, expiry, count))
-            }
+            Timer::Retransmission(count) => Some(self.in_flight_left(conditions, count)),
             Timer::WindowProbe(unanswered) => {
                 let conditions = Conditions {
                     rto: Some(self.rto),
                     ..*conditions
                 };
-                let expiry = self.expiry(self.expires_ms.saturating_mul(2), conditions.hz);
                 let doublings = self.doublings.into();
+                let armed_for = zero_window::runs(&conditions, doublings);
+                let expiry = self.expiry(armed_for.latest_ms, conditions.hz);
                 Some(zero_window::left(
                     &conditions,
                     expiry,
@@ -94,6 +93,8 @@ impl Underway {
     /// stead. An expiry before `time` has passed arms the timer for the rest of
     /// it.
     pub fn next_probe(&self, settings: Settings, hz: Option<Hz>) -> Span {
+        // A timer that is stale no more, because less than `time` is left of it,
+        // is taken for a new one, and may be later than that.
         let time_left_ms = ms(settings.time()).saturating_sub(self.silent_ms);
         let refresh_ms = ms(settings.time().max(settings.intvl()));
         let armed_for_ms = match self.is_stale(settings) {
@@ -145,6 +146,33 @@ impl Underway {
         at_expiry_past(from_now, expiries.skip(none_out.into())).1
     }
 
+    fn in_flight_left(&self, conditions: &Conditions, retransmissions: u8) -> Span {
+        let expiry = self.expiry(millis(self.rto), conditions.hz);
+        let from = |rto| {
+            let conditions = Conditions {
+                rto: Some(rto),
+                ..*conditions
+            };
+            in_flight::left(&conditions, expiry, retransmissions)
+        };
+        let before_backoff = self.rto / 2_u32.saturating_pow(self.doublings.into());
+        if millis(self.rto) < conditions.limits.rto_max_ms().into() || self.doublings == 0 {
+            return from(before_backoff);
+        }
+        // It has doubled as far as it can, and what it was before has to be told
+        // from the round trips (`tcp_set_rto`): the more it was, the more time
+        // has passed.
+        let rto_min = Duration::from_micros(conditions.limits.rto_min_us().into());
+        let least = (self.rtt + rto_min).max(before_backoff);
+        let most = least
+            .max((self.rtt + self.deviation * 4) * 2)
+            .max(least * 2);
+        Span {
+            earliest_ms: from(most).earliest_ms,
+            latest_ms: from(least).latest_ms,
+        }
+    }
+
     /// The expiry of the timer that runs, which was armed for so long at the
     /// most. The kernel tells what is left of it in whole ticks.
     fn expiry(&self, armed_for_ms: u64, hz: Option<Hz>) -> Span {
@@ -153,10 +181,6 @@ impl Underway {
             earliest_ms: self.expires_ms.saturating_sub(tick_ms(hz)),
             latest_ms: self.expires_ms.saturating_add(tick_ms(hz) + late_ms),
         }
-    }
-
-    fn rto_ms(&self) -> u64 {
-        crate::model::duration::millis(self.rto)
     }
 }
 
@@ -191,6 +215,8 @@ mod tests {
             expires_ms,
             silent_ms,
             rto: Duration::from_millis(204),
+            rtt: Duration::from_micros(50),
+            deviation: Duration::from_micros(20),
             doublings: 0,
         }
     }
@@ -284,6 +310,28 @@ mod tests {
     }
 
     #[test]
+    fn each_retransmission_comes_nearer_to_the_drop() {
+        // A base of 204 ms: 0.408 s, 0.816 s … 104.448 s, then 120 s each.
+        let runs_ms = |doublings: u32| (204_u64 << doublings).min(120_000);
+        let drop_ms: u64 = (1..=15).map(runs_ms).sum();
+        for count in 1..=15_u8 {
+            let passed_ms: u64 = (1..=u32::from(count)).map(runs_ms).sum();
+            let now = Underway {
+                rto: Duration::from_millis(runs_ms(count.into())),
+                doublings: count,
+                ..underway(Timer::Retransmission(count), 50, 0)
+            };
+            let left = now.left(settings(60, 10, 5), &with(15, None)).unwrap();
+            let real_ms = 50 + drop_ms - passed_ms;
+            assert!(left.contains(real_ms), "{count}: {real_ms} {left:?}");
+            assert!(
+                left.earliest_ms + 250_000 > real_ms,
+                "{count}: {real_ms} {left:?}"
+            );
+        }
+    }
+
+    #[test]
     fn a_closed_window_goes_on_from_its_timer() {
         let later = Underway {
             doublings: 2,
@@ -291,6 +339,16 @@ mod tests {
         };
         let left = later.left(settings(60, 10, 5), &with(3, None)).unwrap();
         assert_eq!(left.earliest_ms, 816 - 4 + 1632);
+        // The user timeout's clock has run for 0.408 and 0.816 s by then.
+        let timed = later
+            .left(settings(60, 10, 5), &with(15, Some(60_000)))
+            .unwrap();
+        let nominal = 816 + 60_000 - 1224;
+        assert!(timed.contains(nominal), "{timed:?}");
+        assert!(
+            timed.earliest_ms + 400 > nominal && timed.latest_ms < nominal + 8000,
+            "{timed:?}"
+        );
         // The peer has answered meanwhile: all probes are still to come.
         let answered = Underway {
             doublings: 2,
@@ -319,6 +377,8 @@ mod tests {
                 expires_ms,
                 silent_ms,
                 rto: Duration::from_micros(rto.into()),
+                rtt: Duration::from_micros(rto.into()),
+                deviation: Duration::from_micros(rto.into()),
                 doublings,
             };
             let left = underway.left(settings(60, 1, 5), &with(15, user_timeout)).unwrap();

@@ -24,7 +24,7 @@ use super::backoff::Backoff;
 use super::limits::RTO_MIN_MS;
 use super::{Conditions, DecidedBy, Event, EventKind};
 use crate::model::span::{Span, as_seconds};
-use crate::model::wheel;
+use crate::model::wheel::{self, lateness_ms};
 
 /// What happens to a connection whose window has just closed when the peer
 /// falls silent.
@@ -74,8 +74,7 @@ pub(crate) fn long_closed(conditions: &Conditions, closed_ms: u64) -> Span {
 }
 
 /// The time left, where the next expiry comes at `expiry`, so many window probes
-/// are unanswered, and the timer has doubled so often. When the user timeout's
-/// clock started is not known: so with one, the next expiry may be the drop.
+/// are unanswered, and the timer has doubled so often.
 pub(super) fn left(conditions: &Conditions, expiry: Span, unanswered: u8, doublings: u64) -> Span {
     let timer = timer(conditions);
     let retries = conditions.limits.retries2();
@@ -84,12 +83,29 @@ pub(super) fn left(conditions: &Conditions, expiry: Span, unanswered: u8, doubli
     let by_count = (1..=more)
         .map(|n| timer.runs((doublings + n).min(most)))
         .fold(expiry, Span::then);
-    at_user_timeout(conditions).map_or(by_count, |(_, drop)| {
-        by_count.or_sooner(Span {
-            earliest_ms: expiry.earliest_ms,
-            latest_ms: expiry.latest_ms + drop.latest_ms,
-        })
+    let Some(timeout) = conditions.user_timeout else {
+        return by_count;
+    };
+    // Its clock has run since the first expiry, once for each doubling; or
+    // longer, if it has doubled as often as it can.
+    let passed = (1..=doublings)
+        .map(|n| timer.runs(n))
+        .fold(Span::START, Span::then);
+    let limit = wheel::limit_in_ticks(timeout.milliseconds().into(), conditions.hz);
+    let at_least_ms = match doublings < retries.into() {
+        true => limit.earliest_ms.saturating_sub(passed.latest_ms),
+        false => 0,
+    };
+    let at_most_ms = limit.latest_ms.saturating_sub(passed.earliest_ms);
+    by_count.or_sooner(Span {
+        earliest_ms: expiry.earliest_ms + at_least_ms,
+        latest_ms: expiry.latest_ms + at_most_ms + lateness_ms(at_most_ms, conditions.hz),
     })
+}
+
+/// How long the timer that has doubled so often runs.
+pub(super) fn runs(conditions: &Conditions, doublings: u64) -> Span {
+    timer(conditions).runs(doublings)
 }
 
 /// Each window probe and the drop, in order.

@@ -6,18 +6,20 @@
 //! the settings in effect. Where that would put its next probe off, nothing is
 //! done.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
+use nix::unistd::geteuid;
 use serde::Serialize;
 
 use super::report::{Here, SocketReport};
 use super::scan::{Reader, Scan, Seen, find_owners, into_inner, lock};
 use super::{Filter, Scope, Unseen};
 use crate::chain::chain;
-use crate::kernel::sock_diag::Socket;
+use crate::kernel::signals;
+use crate::kernel::sock_diag::{Socket, TcpState};
 use crate::kernel::taken::{self, Options, Taken};
 use crate::model::{Partial, Setting, UserTimeout};
 use crate::ops::{Error, Result, require_machine};
@@ -27,10 +29,7 @@ use crate::root::Root;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// Let the settings in effect count now.
-    Rearm {
-        /// In a dry run, as if these were in force.
-        as_if: Partial,
-    },
+    Rearm,
     /// Give them values of their own.
     Set {
         /// The three settings.
@@ -59,6 +58,9 @@ pub struct ChangeReport {
     pub dry_run: bool,
     /// Sockets that were changed and read back, or would be changed.
     pub changed: u64,
+    /// Of these, how many had keepalive on and another timer hid its own: whether
+    /// they were stale is not known.
+    pub busy: u64,
     /// Those that were so already, or that it would not help.
     pub unchanged: u64,
     /// Of all these, how many have keepalive off, and are left so.
@@ -71,13 +73,16 @@ pub struct ChangeReport {
     pub unowned: u64,
     /// In a dry run, those that would be changed.
     pub sockets: Vec<SocketReport>,
+    /// Why they were refused, and how many for each reason.
+    pub reasons: BTreeMap<String, u64>,
     /// The first 20 of those refused.
     pub refusals: Vec<Refusal>,
     /// What could not be seen.
     pub unseen: Unseen,
 }
 
-/// Changes the sockets that are meant.
+/// Changes the sockets that are meant; in a dry run, says what would be changed
+/// if these values were in force.
 ///
 /// # Errors
 /// A value is not legal on a socket, what is in force would drop healthy
@@ -88,29 +93,37 @@ pub fn change(
     scope: &Scope,
     filter: &Filter,
     change: &Change,
-    dry_run: bool,
+    dry_run: Option<Partial>,
 ) -> Result<ChangeReport> {
     require_machine(root, "sockets")?;
     let work = Work {
         filter,
         change: *change,
         wanted: change.wanted()?,
-        dry_run,
+        dry_run: dry_run.is_some(),
         report: Mutex::default(),
         lost: Mutex::default(),
         one_at_a_time: Mutex::default(),
     };
-    let as_if = match change {
-        Change::Rearm { as_if } if dry_run => *as_if,
-        _ => Partial::default(),
-    };
-    let scanned = Scan::to_change(scope, filter, as_if)?.run(|found| {
-        work.part(found.collect());
-        ControlFlow::Continue(())
-    })?;
-    work.find_lost(scope)?;
+    // What is in force may harm, where sockets get values of their own.
+    let as_if = (*change == Change::Rearm).then(|| dry_run.unwrap_or_default());
+    // Ctrl-C ends the program when the sockets are whole.
+    let _held = signals::hold()?;
+    let scan = Scan::to_change(scope, filter, as_if)?;
+    let together = scan.together();
+    let scanned = scan.run(|found| {
+        // Each is an open file.
+        loop {
+            let some: Vec<Seen> = found.take(together).collect();
+            if some.is_empty() {
+                return ControlFlow::Continue(());
+            }
+            work.part(some);
+        }
+    });
+    work.find_lost(scope, together)?;
     let mut report = into_inner(work.report);
-    report.dry_run = dry_run;
+    report.dry_run = dry_run.is_some();
     report.unseen = scanned.unseen;
     Ok(report)
 }
@@ -125,12 +138,12 @@ impl Change {
         else {
             return Ok(taken::Change::default());
         };
-        values.check()?;
         let own = |setting: Setting, value: Option<i64>| match value {
-            Some(value) if value > setting.max_on_socket() => {
-                Err(Error::BeyondSocket { setting, value })
+            None => Ok(None),
+            Some(value) if (1..=setting.max_on_socket()).contains(&value) => {
+                Ok(u32::try_from(value).ok())
             }
-            value => Ok(value.and_then(|value| u32::try_from(value).ok())),
+            Some(value) => Err(Error::BeyondSocket { setting, value }),
         };
         Ok(taken::Change {
             time: own(Setting::Time, values.time)?,
@@ -160,7 +173,7 @@ enum Step {
     Change(Candidate),
     Leave { off: bool },
     Refused(SocketReport, io::Error),
-    Unowned,
+    Unowned(TcpState),
     Lost(Arc<Here>, Socket),
 }
 
@@ -189,7 +202,9 @@ impl Work<'_> {
                     counts.off += u64::from(off);
                 }
                 Step::Refused(socket, e) => counts.refuse(socket, &e),
-                Step::Unowned => counts.unowned += 1,
+                Step::Unowned(TcpState::Established | TcpState::CloseWait) => counts.unowned += 1,
+                // Closed by its program, and nobody's any more.
+                Step::Unowned(_) => {}
                 Step::Lost(here, socket) => lock(&self.lost).push((here, socket)),
                 Step::Change(candidate) => {
                     let stays_off = !candidate.before.keepalive && !self.wanted.turn_on;
@@ -199,15 +214,20 @@ impl Work<'_> {
             }
         }
         let done = match self.dry_run {
-            true => candidates.iter().map(|_| Ok(())).collect(),
+            true => candidates
+                .iter()
+                .map(|candidate| Ok(!candidate.same))
+                .collect(),
             false => self.carry_out(&candidates),
         };
         for (candidate, done) in candidates.into_iter().zip(done) {
             match done {
                 Err(e) => counts.refuse(candidate.report, &e),
-                Ok(()) if candidate.same => counts.unchanged += 1,
-                Ok(()) => {
+                Ok(false) => counts.unchanged += 1,
+                Ok(true) => {
                     counts.changed += 1;
+                    let busy = candidate.report.timer != "keepalive";
+                    counts.busy += u64::from(busy && candidate.before.keepalive);
                     if self.dry_run {
                         counts.sockets.push(candidate.report);
                     }
@@ -218,24 +238,32 @@ impl Work<'_> {
     }
 
     fn plan(&self, seen: Seen) -> Step {
+        let rearm = self.change == Change::Rearm;
+        // What the timer alone shows need not be taken.
+        match (seen.report.keepalive, seen.report.stale) {
+            (Some(false), _) if rearm => return Step::Leave { off: true },
+            (Some(true), Some(false)) if rearm => return Step::Leave { off: false },
+            _ => {}
+        }
         let (taken, before) = match (seen.taken, seen.options, seen.refused) {
             (Some(taken), Some(options), _) => (taken, options),
             (_, _, Some(e)) => return Step::Refused(seen.report, e),
-            _ if seen.socket.inode == 0 => return Step::Unowned,
+            _ if seen.socket.inode == 0 => return Step::Unowned(seen.socket.state),
             _ => return Step::Lost(seen.here, seen.socket),
         };
         let report = seen.report;
         // Busy, its keepalive timer is hidden, and to arm it anew does no harm:
         // the time counts from the last segment.
         let old = before.keepalive && report.stale != Some(false);
-        let same = match self.change {
-            Change::Rearm { .. } if !old => {
+        let arms = self.wanted.time.is_some() && report.stale == Some(true);
+        let same = match rearm {
+            true if !old => {
                 return Step::Leave {
                     off: !before.keepalive,
                 };
             }
-            Change::Rearm { .. } => false,
-            Change::Set { .. } => before.has(&self.wanted) && report.stale != Some(true),
+            true => false,
+            false => before.has(&self.wanted) && !arms,
         };
         Step::Change(Candidate {
             report,
@@ -245,10 +273,12 @@ impl Work<'_> {
         })
     }
 
-    fn carry_out(&self, candidates: &[Candidate]) -> Vec<io::Result<()>> {
+    /// Whether each was changed; not so if its program has turned keepalive off
+    /// meanwhile.
+    fn carry_out(&self, candidates: &[Candidate]) -> Vec<io::Result<bool>> {
         let set = |candidate: &Candidate| {
             let done = candidate.taken.change(&candidate.before, &self.wanted);
-            done.map(|_| ())
+            done.map(|_| !candidate.same)
         };
         if candidates.is_empty() || matches!(self.change, Change::Set { .. }) {
             return candidates.iter().map(set).collect();
@@ -264,17 +294,18 @@ impl Work<'_> {
     /// Looks once more for the processes of those that none was found for: a
     /// socket may have been accepted or handed over since. Then some are gone, and
     /// some are the kernel's own.
-    fn find_lost(&self, scope: &Scope) -> Result<()> {
+    fn find_lost(&self, scope: &Scope, together: usize) -> Result<()> {
         let lost = std::mem::take(&mut *lock(&self.lost));
         if lost.is_empty() {
             return Ok(());
         }
         let owners = find_owners(self.filter)?;
         let mut reader = Reader::new(Some(&owners));
-        let again = lost
-            .iter()
-            .filter_map(|(here, socket)| reader.see(here, self.filter, socket));
-        self.part(again.collect());
+        for some in lost.chunks(together) {
+            let again = some.iter();
+            let again = again.filter_map(|(here, socket)| reader.see(here, self.filter, socket));
+            self.part(again.collect());
+        }
         let lost = std::mem::take(&mut *lock(&self.lost));
         let there = match lost.is_empty() {
             true => HashSet::new(),
@@ -288,7 +319,7 @@ impl Work<'_> {
         for (here, socket) in lost {
             if !there.contains(&socket.cookie) {
                 report.gone += 1;
-            } else if owners.unseen_processes > 0 {
+            } else if owners.unseen_processes > 0 || !geteuid().is_root() {
                 report.refuse(SocketReport::new(&here, &socket, None, None), &hidden);
             } else {
                 report.unowned += 1;
@@ -298,17 +329,19 @@ impl Work<'_> {
     }
 }
 
-/// All sockets in the states asked for that are there now.
+/// All sockets that are there now.
 fn cookies(scope: &Scope, filter: &Filter) -> Result<HashSet<u64>> {
     let there: Mutex<HashSet<u64>> = Mutex::default();
     let all = Filter {
-        states: filter.states.clone(),
+        // It may have come into another state meanwhile.
+        states: TcpState::ALL.to_vec(),
+        ends: filter.ends.clone(),
         ..Filter::default()
     };
     Scan::new(scope, &all, false)?.run(|found| {
         lock(&there).extend(found.map(|seen| seen.socket.cookie));
         ControlFlow::Continue(())
-    })?;
+    });
     Ok(into_inner(there))
 }
 
@@ -318,8 +351,9 @@ const LISTED: usize = 20;
 impl ChangeReport {
     fn refuse(&mut self, socket: SocketReport, error: &io::Error) {
         self.refused += 1;
+        let error = error.to_string();
+        *self.reasons.entry(error.clone()).or_default() += 1;
         if self.refusals.len() < LISTED {
-            let error = error.to_string();
             self.refusals.push(Refusal { socket, error });
         }
     }
@@ -328,6 +362,10 @@ impl ChangeReport {
         self.changed += part.changed;
         self.unchanged += part.unchanged;
         self.off += part.off;
+        self.busy += part.busy;
+        for (reason, count) in part.reasons {
+            *self.reasons.entry(reason).or_default() += count;
+        }
         self.gone += part.gone;
         self.refused += part.refused;
         self.unowned += part.unowned;

@@ -7,6 +7,7 @@ use crate::model::Hz;
 use crate::model::check::{TRAVEL_MS, Verdict, check};
 use crate::model::path::Path;
 use crate::model::settings::Settings;
+use crate::ops::{Error, Result};
 
 /// Which sockets. All that is asked for must be so; of a list, any.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,7 +18,7 @@ pub struct Filter {
     pub processes: Vec<String>,
     /// Ports and addresses.
     pub ends: sock_diag::Filter,
-    /// Their states; established if empty.
+    /// Their states. If empty: established, and where something is changed, all.
     pub states: Vec<TcpState>,
     /// Only with keepalive off.
     pub unprotected: bool,
@@ -52,10 +53,14 @@ impl Patience {
         silent_until_probe_ms: Option<u64>,
         hz: Option<Hz>,
     ) -> bool {
-        let timeout_ms = u64::from(self.idle_timeout_s) * 1000;
         !self.refreshed_by_keepalive
             || check(settings, self.idle_timeout_s, hz).verdict != Verdict::Safe
-            || silent_until_probe_ms.is_some_and(|ms| ms + TRAVEL_MS > timeout_ms)
+            || silent_until_probe_ms.is_some_and(|ms| self.is_over(ms))
+    }
+
+    /// Whether a probe after so long a silence comes too late.
+    pub(super) fn is_over(self, silent_ms: u64) -> bool {
+        silent_ms + TRAVEL_MS > u64::from(self.idle_timeout_s) * 1000
     }
 }
 
@@ -65,9 +70,19 @@ impl Filter {
         !self.pids.is_empty() || !self.processes.is_empty()
     }
 
+    /// That each process that is named by its number exists.
+    pub(super) fn check_pids(&self) -> Result<()> {
+        let gone = self
+            .pids
+            .iter()
+            .find(|pid| processes::command(**pid).is_none());
+        gone.map_or(Ok(()), |pid| Err(Error::NoSuchProcess { pid: *pid }))
+    }
+
     /// Whether a process is meant.
     pub(super) fn means(&self, pid: i32) -> bool {
-        let named = || processes::command(pid).is_some_and(|name| self.processes.contains(&name));
+        let is = |name: &String| self.processes.iter().any(|wanted| in_comm(wanted) == name);
+        let named = || processes::command(pid).as_ref().is_some_and(is);
         (self.pids.is_empty() || self.pids.contains(&pid)) && (self.processes.is_empty() || named())
     }
 
@@ -85,10 +100,13 @@ impl Filter {
             && (self.at_risk.is_none() || socket.at_risk != Some(false))
     }
 
-    pub(super) fn query(&self, info: bool) -> sock_diag::Query {
-        let states = match self.states.is_empty() {
-            true => vec![TcpState::Established],
-            false => self.states.clone(),
+    /// What to ask the kernel for; of all states where none is named, if
+    /// `all_states`.
+    pub(super) fn query(&self, info: bool, all_states: bool) -> sock_diag::Query {
+        let states = match (self.states.is_empty(), all_states) {
+            (true, true) => TcpState::ALL.to_vec(),
+            (true, false) => vec![TcpState::Established],
+            (false, _) => self.states.clone(),
         };
         sock_diag::Query {
             states,
@@ -98,10 +116,26 @@ impl Filter {
     }
 }
 
+/// As much of a name as the kernel keeps (`TASK_COMM_LEN`).
+fn in_comm(name: &str) -> &str {
+    const KEPT: usize = 15;
+    let end = (0..=KEPT.min(name.len()))
+        .rev()
+        .find(|end| name.is_char_boundary(*end));
+    &name[..end.unwrap_or(0)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::path;
+
+    #[test]
+    fn the_kernel_keeps_the_beginning_of_a_name() {
+        assert_eq!(in_comm("very-long-program-name"), "very-long-progr");
+        assert_eq!((in_comm("postgres"), in_comm("")), ("postgres", ""));
+        assert_eq!(in_comm("fourteen-bytesé"), "fourteen-bytes");
+    }
 
     #[test]
     fn the_tightest_box_counts() {

@@ -31,7 +31,9 @@ use scan::{Scan, lock};
 pub struct Unreached {
     /// What `--netns` takes.
     pub netns: String,
-    /// Why: it has gone away, or CAP_SYS_ADMIN is missing.
+    /// Whether it went away meanwhile.
+    pub gone: bool,
+    /// Why not: that, or CAP_SYS_ADMIN is missing.
     pub error: String,
 }
 
@@ -41,7 +43,7 @@ pub struct Unseen {
     /// Listed sockets whose options could not be read, because their process may
     /// not be touched.
     pub options: u64,
-    /// Processes whose files may not be seen.
+    /// Of the processes that were named, those whose files may not be seen.
     pub processes: usize,
     /// Namespaces that could not be looked into.
     pub namespaces: Vec<Unreached>,
@@ -71,6 +73,6 @@ pub fn audit(
             .collect();
         let mut each = lock(&each);
         found.into_iter().try_for_each(&mut **each)
-    })?;
+    });
     Ok(scanned.unseen)
 }

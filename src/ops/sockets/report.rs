@@ -178,6 +178,8 @@ fn underway(socket: &Socket, info: Info) -> Underway {
         expires_ms: millis(socket.expires),
         silent_ms: millis(info.silent),
         rto: info.rto,
+        rtt: info.rtt,
+        deviation: info.deviation,
         doublings: info.doublings,
     }
 }
@@ -222,11 +224,15 @@ fn at_risk(
     if !keepalive? {
         return Some(true);
     }
-    let settings = settings?;
-    let until_probe_ms = underway
-        .filter(|underway| matches!(underway.timer, Timer::Keepalive(_)))
-        .map(|underway| underway.silent_ms + underway.next_probe(settings, here.hz).latest_ms);
-    Some(patience.runs_out(settings, until_probe_ms, here.hz))
+    let timed = underway.filter(|underway| matches!(underway.timer, Timer::Keepalive(_)));
+    let Some(settings) = settings else {
+        // The timer alone can show that its probe comes too late.
+        let silent_ms = timed.map(|underway| underway.silent_ms + underway.expires_ms)?;
+        return patience.is_over(silent_ms).then_some(true);
+    };
+    let silent_ms =
+        timed.map(|underway| underway.silent_ms + underway.next_probe(settings, here.hz).latest_ms);
+    Some(patience.runs_out(settings, silent_ms, here.hz))
 }
 
 #[cfg(test)]
@@ -265,6 +271,8 @@ mod tests {
             info: Some(Info {
                 silent: Duration::ZERO,
                 rto: Duration::from_millis(204),
+                rtt: Duration::from_millis(1),
+                deviation: Duration::ZERO,
                 doublings: 0,
             }),
         }

@@ -16,11 +16,11 @@ use crate::kernel::namespaces::{self, Namespace};
 use crate::kernel::netns::NetNs;
 use crate::kernel::owners::{self, Owners};
 use crate::kernel::sock_diag::{List, Socket};
-use crate::kernel::taken::{self, Options, Process, Taken, is_refusal};
+use crate::kernel::taken::{self, Options, Process, Taken};
 use crate::kernel::{Error, keepalive, processes, tcp, tick};
 use crate::model::Partial;
 use crate::ops::netns::named;
-use crate::ops::{Result, over};
+use crate::ops::{self, Result, over};
 
 /// Which network namespaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +54,7 @@ pub(super) struct Scan<'a> {
     filter: &'a Filter,
     owners: Option<Owners>,
     source: Source<'a>,
-    /// Sockets that are looked at together, at the least.
+    /// Sockets that a thread asks for at once, at the least.
     together: usize,
 }
 
@@ -69,9 +69,11 @@ pub(super) struct Scanned {
 struct Source<'a> {
     filter: &'a Filter,
     info: bool,
-    /// For a change: what is to be as if it were in force. What would drop healthy
-    /// connections is an error then.
+    /// What is to be as if it were in force. What would drop healthy connections
+    /// is an error then.
     as_if: Option<Partial>,
+    /// Whether no state means all of them.
+    all_states: bool,
     waiting: Vec<Namespace>,
     now: Option<(Arc<Here>, List)>,
     counters: Option<Counters>,
@@ -80,15 +82,19 @@ struct Source<'a> {
 
 impl<'a> Scan<'a> {
     pub(super) fn new(scope: &Scope, filter: &'a Filter, owners: bool) -> Result<Scan<'a>> {
-        Scan::start(scope, filter, owners, None)
+        Scan::start(scope, filter, owners, None, false)
     }
 
-    /// A scan for those who change something: not where what is in force would
-    /// drop healthy connections.
-    pub(super) fn to_change(scope: &Scope, filter: &'a Filter, as_if: Partial) -> Result<Scan<'a>> {
+    /// A scan for those who change something, as if some values were in force; not
+    /// where they and the rest of what is would drop healthy connections.
+    pub(super) fn to_change(
+        scope: &Scope,
+        filter: &'a Filter,
+        as_if: Option<Partial>,
+    ) -> Result<Scan<'a>> {
         const TOGETHER: usize = 512;
         let files = taken::allow_many_files().map_err(Error::Processes)?;
-        let scan = Scan::start(scope, filter, true, Some(as_if))?;
+        let scan = Scan::start(scope, filter, true, as_if, true)?;
         Ok(Scan {
             together: TOGETHER.min(files / (4 * owners::threads())),
             ..scan
@@ -100,7 +106,9 @@ impl<'a> Scan<'a> {
         filter: &'a Filter,
         owners: bool,
         as_if: Option<Partial>,
+        all_states: bool,
     ) -> Result<Scan<'a>> {
+        filter.check_pids()?;
         let owners = match owners || filter.by_owner() {
             true => Some(find_owners(filter)?),
             false => None,
@@ -109,6 +117,7 @@ impl<'a> Scan<'a> {
             filter,
             info: owners.is_some(),
             as_if,
+            all_states,
             waiting: Vec::new(),
             now: None,
             counters: None,
@@ -131,12 +140,17 @@ impl<'a> Scan<'a> {
         })
     }
 
+    /// How many sockets a thread may hold at once.
+    pub(super) fn together(&self) -> usize {
+        self.together
+    }
+
     /// Hands on the sockets that are meant, part by part, until `work` breaks
     /// off.
     pub(super) fn run(
         self,
         work: impl Fn(&mut dyn Iterator<Item = Seen>) -> ControlFlow<()> + Sync,
-    ) -> Result<Scanned> {
+    ) -> Scanned {
         let Scan {
             filter,
             owners,
@@ -145,14 +159,14 @@ impl<'a> Scan<'a> {
         } = self;
         let source = Mutex::new(source);
         let unseen_options = Mutex::new(0);
-        let look = || -> Result<()> {
+        let look = || {
             let owned = owners.is_some();
             let mut reader = Reader::new(owners.as_ref());
             let mut part = Vec::new();
             let mut unknown = 0;
             loop {
                 part.clear();
-                let here = lock(&source).next_part(&mut part, together)?;
+                let here = lock(&source).next_part(&mut part, together);
                 let Some(here) = here else {
                     break;
                 };
@@ -165,28 +179,26 @@ impl<'a> Scan<'a> {
                 }
             }
             *lock(&unseen_options) += unknown;
-            Ok(())
         };
         thread::scope(|scope| {
-            let others: Vec<_> = (1..owners::threads()).map(|_| scope.spawn(look)).collect();
-            let own = look().inspect_err(|_| lock(&source).stop());
-            others
-                .into_iter()
-                .fold(own, |result, other| match other.join() {
-                    Ok(other) => result.and(other),
-                    Err(panic) => std::panic::resume_unwind(panic),
-                })
-        })?;
+            let others = owners::helpers(scope, look);
+            look();
+            others.into_iter().for_each(owners::join);
+        });
         let source = into_inner(source);
         let unseen = Unseen {
             options: into_inner(unseen_options),
-            processes: owners.map_or(0, |owners| owners.unseen_processes),
+            // Where none is named, it is told of each of their sockets.
+            processes: match owners {
+                Some(owners) if filter.by_owner() => owners.unseen_processes,
+                _ => 0,
+            },
             namespaces: source.unreached,
         };
-        Ok(Scanned {
+        Scanned {
             unseen,
             counters: source.counters,
-        })
+        }
     }
 }
 
@@ -208,25 +220,34 @@ pub(super) fn find_owners(filter: &Filter) -> Result<Owners> {
 
 impl Source<'_> {
     /// The next sockets, of one namespace; none when all have been listed.
-    fn next_part(&mut self, into: &mut Vec<Socket>, together: usize) -> Result<Option<Arc<Here>>> {
+    fn next_part(&mut self, into: &mut Vec<Socket>, together: usize) -> Option<Arc<Here>> {
         loop {
             let Some((here, list)) = &mut self.now else {
-                match self.waiting.pop() {
-                    None => return Ok(None),
-                    Some(namespace) => self.go_to(&namespace),
-                }
+                let namespace = self.waiting.pop()?;
+                self.go_to(&namespace);
                 continue;
             };
             let here = Arc::clone(here);
-            let mut more = true;
-            while more && into.len() < together {
-                more = list.next_part(into).map_err(Error::Sockets)?;
+            let mut more = Ok(true);
+            while matches!(more, Ok(true)) && into.len() < together {
+                more = list.next_part(into);
             }
-            if !more {
+            if let Err(e) = more {
+                // What was listed by then may be changed already.
+                let netns = here
+                    .netns
+                    .as_deref()
+                    .unwrap_or("the caller's own")
+                    .to_owned();
+                let error = chain(&Error::Sockets(e));
+                let gone = false;
+                self.unreached.push(Unreached { netns, gone, error });
+                self.now = None;
+            } else if matches!(more, Ok(false)) {
                 self.now = None;
             }
             if !into.is_empty() {
-                return Ok(Some(here));
+                return Some(here);
             }
         }
     }
@@ -244,18 +265,19 @@ impl Source<'_> {
             let name = (!own).then(|| namespace.name());
             self.enter(held.netns(), name)
         };
-        if let Err(e) = enter() {
-            let error = match e {
-                crate::ops::Error::Kernel(e) => chain(&named(e, namespace)),
-                other => chain(&other),
-            };
-            let netns = namespace.name();
-            self.unreached.push(Unreached { netns, error });
-        }
+        let Err(e) = enter() else {
+            return;
+        };
+        let (gone, error) = match e {
+            ops::Error::Kernel(e) => (matches!(e, Error::Gone), chain(&named(e, namespace))),
+            other => (false, chain(&other)),
+        };
+        let netns = namespace.name();
+        self.unreached.push(Unreached { netns, gone, error });
     }
 
     fn enter(&mut self, netns: &NetNs, name: Option<String>) -> Result<()> {
-        let query = self.filter.query(self.info);
+        let query = self.filter.query(self.info, self.all_states);
         let look = || -> std::result::Result<_, Error> {
             let list = List::begin(query).map_err(Error::Sockets)?;
             Ok((
@@ -362,7 +384,7 @@ impl<'o> Reader<'o> {
                     };
                 }
                 Err(e) => {
-                    if is_refusal(&e) && owner.still_holds() && found.holder.is_none() {
+                    if owner.still_holds() && found.holder.is_none() {
                         found.holder =
                             processes::command(owner.pid).map(|name| holder(name.into()));
                     }
@@ -375,7 +397,7 @@ impl<'o> Reader<'o> {
 
     fn hold(&mut self, pid: i32) -> io::Result<Option<&Process>> {
         // Each is an open file.
-        const MANY: usize = 32;
+        const MANY: usize = 8;
         if self.held.len() >= MANY && !self.held.contains_key(&pid) {
             self.held.clear();
         }

@@ -25,6 +25,8 @@ pub struct Counts {
     pub unknown: u64,
     /// Armed under older settings.
     pub stale: u64,
+    /// Of which that is not known, and the timer is as long as that.
+    pub maybe_stale: u64,
 }
 
 impl Counts {
@@ -37,6 +39,8 @@ impl Counts {
             None => self.unknown += 1,
         }
         self.stale += u64::from(socket.stale == Some(true));
+        let long = socket.stale.is_none() && socket.timer == "keepalive";
+        self.maybe_stale += u64::from(long);
     }
 }
 
@@ -88,7 +92,7 @@ pub fn summary(root: &Root, scope: &Scope, filter: &Filter, owners: bool) -> Res
                 lock(&processes).entry(process).or_default().add(&socket);
             });
         std::ops::ControlFlow::Continue(())
-    })?;
+    });
     let mut all = Counts::default();
     let counted = std::mem::take(&mut *lock(&processes));
     let mut processes: Vec<ProcessSummary> = counted
@@ -118,6 +122,7 @@ impl Counts {
             off: self.off + other.off,
             unknown: self.unknown + other.unknown,
             stale: self.stale + other.stale,
+            maybe_stale: self.maybe_stale + other.maybe_stale,
         }
     }
 }
