@@ -140,16 +140,22 @@ fn a_wrong_command_line_is_2() {
 
 #[test]
 fn a_closed_pipe_is_no_error() {
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let output = Command::new(binary())
-        .args(["profile", "list"])
-        .stdout(writer)
-        .stderr(Stdio::piped())
-        .output()
-        .unwrap();
-    let said = Said::from(output).code(0);
-    assert_eq!(said.stderr, "");
+    for line in [
+        "profile list",
+        "sockets --no-process",
+        "sockets --no-process --json",
+    ] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = Command::new(binary())
+            .args(line.split_whitespace())
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        let said = Said::from(output).code(0);
+        assert_eq!(said.stderr, "", "{line}");
+    }
 }
 
 #[test]

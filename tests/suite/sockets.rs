@@ -167,6 +167,77 @@ sandboxed! {
 }
 
 sandboxed! {
+    fn a_closed_window_is_dropped_by_the_user_timeout() {
+        Lab::enter().unwrap();
+        let pair = Pair::new();
+        setsockopt(&pair.client, sockopt::TcpUserTimeout, &600_000).unwrap();
+        pair.client.set_nonblocking(true).unwrap();
+        while (&pair.client).write(&[0; 65_536]).is_ok() {}
+        sleep(Duration::from_millis(1500));
+        let busy = find(&list(""), &pair.client);
+        assert_eq!((&busy["timer"], &busy["keepalive"]), (&json!("window-probe"), &json!(false)));
+        assert!((596.0..=600.5).contains(&seconds(&busy["drop_in_s"])), "{busy}");
+        // Arming it anew does nothing where keepalive is off.
+        let report = run("sockets rearm --all --json").code(0).json();
+        assert_eq!(json!([report["changed"], report["off"], report["busy"]]), json!([0, 2, 0]));
+    }
+}
+
+sandboxed! {
+    fn all_states_are_armed_anew_and_a_busy_one_to_be_sure() {
+        Lab::enter().unwrap();
+        let (half, busy) = (Pair::kept(), Pair::kept());
+        half.server.shutdown(std::net::Shutdown::Write).unwrap();
+        busy.cut();
+        (&busy.client).write_all(b"x").unwrap();
+        put_in_force([60, 10, 5]);
+        sleep(Duration::from_millis(50));
+        assert_eq!(count("--stale"), 0);
+        let stale = list("--stale --state close-wait");
+        assert_eq!(find(&stale, &half.client)["state"], "close-wait");
+        run("sockets --state close-wait").code(0).says("STATE").says("close-wait");
+        let report = run("sockets rearm --all --json").code(0).json();
+        assert_eq!(json!([report["changed"], report["busy"], report["unowned"]]), json!([2, 1, 0]));
+        assert_eq!(count("--stale --state close-wait"), 0);
+        assert!(is_on(&busy.client));
+    }
+}
+
+sandboxed! {
+    fn what_would_drop_healthy_connections_is_not_armed() {
+        Lab::enter().unwrap();
+        let pair = Pair::kept();
+        put_in_force([60, 10, 0]);
+        run("sockets rearm --all").code(1).complains("probes 0 would drop");
+        assert_eq!(find(&list(""), &pair.client)["drop_in_s"], Value::Null);
+        // Values of its own are the cure.
+        run("sockets set --time 50 --intvl 10 --probes 3 --all").code(0);
+        assert!(seconds(&find(&list(""), &pair.client)["drop_in_s"]) < 81.0);
+        // A dry run shows what rearm would find after the change.
+        put_in_force([7200, 75, 9]);
+        let old = Pair::kept();
+        let plan = run("apply --time 60 --rearm --dry-run --json").code(0).json();
+        assert_eq!(plan["rearmed"]["sockets"][0]["time_s"], 60);
+        assert_eq!(plan["rearmed"]["changed"], 1);
+        assert_eq!(find(&list(""), &old.client)["stale"], false);
+    }
+}
+
+sandboxed! {
+    #[ignore = "needs script (bsdutils)"]
+    fn a_narrow_terminal_breaks_no_address() {
+        Lab::enter().unwrap();
+        let pair = Pair::kept();
+        let line = format!("stty cols 60; {} sockets", binary());
+        let output = Command::new("script").args(["-qec", &line, "/dev/null"]).output();
+        let output = output.expect("script is installed");
+        let said = String::from_utf8(output.stdout).unwrap();
+        let port = format!("127.0.0.1:{}", pair.port());
+        assert!(said.contains(&port), "{said}");
+    }
+}
+
+sandboxed! {
     fn filters_choose() {
         Lab::enter().unwrap();
         put_in_force([240, 30, 6]);
@@ -492,20 +563,6 @@ sandboxed! {
         assert!(waits.client.take_error().unwrap().is_none());
         assert_eq!(find(&list(""), &waits.client)["unanswered_probes"], 0);
     }
-}
-
-#[test]
-fn output_for_a_closed_pipe_ends_quietly() {
-    let (reader, writer) = std::io::pipe().unwrap();
-    drop(reader);
-    let output = Command::new(binary())
-        .args(["sockets", "--json", "--no-process"])
-        .stdout(writer)
-        .stderr(Stdio::piped())
-        .output()
-        .unwrap();
-    let said = Said::from(output).code(0);
-    assert_eq!(said.stderr, "");
 }
 
 sandboxed! {
