@@ -78,14 +78,14 @@ fn look(root: &Root, args: &Sockets, face: &Face) -> Result<ExitCode, Failure> {
             report.rate = Some(rate(root, netns, seconds)?);
         }
         face.print(&report, render::sockets::summary)?;
-        return Ok(listed(&scope, &report.unseen));
+        return Ok(listed(&scope, &filter, &report.unseen));
     }
     if face.is_json() {
         return stream(root, &scope, &filter, owners);
     }
     let (text, unseen) = people(root, &scope, &filter, owners)?;
     face.print_text(&text)?;
-    Ok(listed(&scope, &unseen))
+    Ok(listed(&scope, &filter, &unseen))
 }
 
 fn people(
@@ -107,7 +107,10 @@ fn stream(root: &Root, scope: &Scope, filter: &Filter, owners: bool) -> Result<E
     let mut array = Array::new();
     let mut done = Ok(());
     let unseen = job::audit(root, scope, filter, owners, &mut |socket| {
-        done = array.push(&socket);
+        // Another thread may come after the one that failed.
+        if done.is_ok() {
+            done = array.push(&socket);
+        }
         match done {
             Ok(()) => ControlFlow::Continue(()),
             Err(_) => ControlFlow::Break(()),
@@ -116,14 +119,15 @@ fn stream(root: &Root, scope: &Scope, filter: &Filter, owners: bool) -> Result<E
     if written(done.and_then(|()| array.end()), false)? {
         complain(&unseen);
     }
-    Ok(listed(scope, &unseen))
+    Ok(listed(scope, filter, &unseen))
 }
 
-/// The exit code of a list: one of many namespaces may go away, but not the one
-/// that was asked for.
-fn listed(scope: &Scope, unseen: &Unseen) -> ExitCode {
+/// The exit code of a list: one of many namespaces may go away, but the one that
+/// was named has to be seen, and so has a process that was named by its number.
+fn listed(scope: &Scope, filter: &Filter, unseen: &Unseen) -> ExitCode {
     let missing = matches!(scope, Scope::One(_)) && !unseen.namespaces.is_empty();
-    u8::from(missing).into()
+    let hidden = !filter.pids.is_empty() && unseen.processes > 0;
+    u8::from(missing || hidden).into()
 }
 
 /// What the array has no place for.

@@ -2,6 +2,9 @@
 
 use std::fs;
 use std::io;
+use std::os::unix::fs::MetadataExt;
+
+use nix::unistd::geteuid;
 
 /// Their numbers, in no order.
 ///
@@ -12,10 +15,19 @@ pub fn all() -> io::Result<impl Iterator<Item = i32>> {
     Ok(entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok()))
 }
 
+/// Whether `/proc` shows all processes to this one: it is root, and in the first
+/// PID namespace (`PROC_PID_INIT_INO`).
+pub fn are_all_visible() -> bool {
+    const FIRST: u64 = 0xEFFF_FFFC;
+    let own = fs::metadata("/proc/self/ns/pid").map(|file| file.ino());
+    geteuid().is_root() && own.is_ok_and(|inode| inode == FIRST)
+}
+
 /// The name of a process's program, as it gave it; none if it is gone.
 pub fn command(pid: i32) -> Option<String> {
     let name = fs::read(format!("/proc/{pid}/comm")).ok()?;
-    Some(String::from_utf8_lossy(&name).trim_end().to_owned())
+    let name = name.strip_suffix(b"\n").unwrap_or(&name);
+    Some(String::from_utf8_lossy(name).into_owned())
 }
 
 #[cfg(test)]

@@ -70,26 +70,35 @@ impl Process {
         }))
     }
 
-    /// Takes the socket with this cookie; none if the process does not hold it
-    /// there any more.
+    /// Takes the socket with this cookie, if the process holds it there still.
     ///
     /// # Errors
     /// EPERM without PTRACE_MODE_ATTACH_REALCREDS for the process (`ptrace(2)`),
     /// ENOSYS before Linux 5.6, and what else the kernel says.
-    pub fn take(&self, owner: &Owner, cookie: u64) -> io::Result<Option<Taken>> {
+    pub fn take(&self, owner: &Owner, cookie: u64) -> io::Result<File> {
         use rustix::io::Errno;
         let socket = match pidfd_getfd(&*self.pidfd, owner.fd, PidfdGetfdFlags::empty()) {
-            Err(Errno::BADF | Errno::SRCH) => return Ok(None),
+            Err(Errno::BADF | Errno::SRCH) => return Ok(File::Other),
             other => other?,
         };
-        let same = getsockopt(&socket, Cookie).is_ok_and(|found| found == cookie);
-        if !same && getsockopt(&socket, Protocol) == Ok(libc::IPPROTO_MPTCP) {
-            return Err(io::Error::other(
-                "it is part of an MPTCP connection, which is left alone",
-            ));
-        }
-        Ok(same.then_some(Taken(socket)))
+        Ok(match getsockopt(&socket, Cookie) {
+            Ok(found) if found == cookie => File::Socket(Taken(socket)),
+            Ok(_) if getsockopt(&socket, Protocol) == Ok(libc::IPPROTO_MPTCP) => File::Mptcp,
+            _ => File::Other,
+        })
     }
+}
+
+/// What a process has where it had a socket.
+#[derive(Debug)]
+pub enum File {
+    /// The socket that was meant.
+    Socket(Taken),
+    /// An MPTCP connection, which a listed socket may be a part of. It has a cookie
+    /// of its own.
+    Mptcp,
+    /// Another file, or none.
+    Other,
 }
 
 /// What a socket has in effect.
@@ -164,17 +173,18 @@ impl Taken {
 
     /// Sets what is wanted, and keeps in `done` what was set.
     fn set_each(&self, wanted: &Change, done: &mut Change) -> io::Result<()> {
-        if let Some(time) = wanted.time {
-            self.set(sockopt::TcpKeepIdle, &time)?;
-            done.time = wanted.time;
+        if let Some(probes) = wanted.probes {
+            self.set(sockopt::TcpKeepCount, &probes)?;
+            done.probes = wanted.probes;
         }
         if let Some(intvl) = wanted.intvl {
             self.set(sockopt::TcpKeepInterval, &intvl)?;
             done.intvl = wanted.intvl;
         }
-        if let Some(probes) = wanted.probes {
-            self.set(sockopt::TcpKeepCount, &probes)?;
-            done.probes = wanted.probes;
+        // The timer can run out at once, so what then counts comes before it.
+        if let Some(time) = wanted.time {
+            self.set(sockopt::TcpKeepIdle, &time)?;
+            done.time = wanted.time;
         }
         if let Some(timeout_ms) = wanted.user_timeout_ms {
             self.set(sockopt::TcpUserTimeout, &timeout_ms)?;
@@ -216,6 +226,16 @@ impl Taken {
 }
 
 impl Options {
+    /// The three settings as the change would make them.
+    pub fn after(&self, change: &Change) -> Values {
+        let new = |wanted: Option<u32>, old: i64| wanted.map_or(old, i64::from);
+        Values {
+            time: new(change.time, self.values.time),
+            intvl: new(change.intvl, self.values.intvl),
+            probes: new(change.probes, self.values.probes),
+        }
+    }
+
     /// Whether this is what the change would make of it.
     pub fn has(&self, change: &Change) -> bool {
         let is = |wanted: Option<u32>, found: i64| wanted.is_none_or(|w| i64::from(w) == found);
@@ -307,26 +327,28 @@ mod tests {
         (owner, getsockopt(socket, Cookie).unwrap())
     }
 
+    fn taken(process: &Process, owner: &Owner, cookie: u64) -> Option<Taken> {
+        match process.take(owner, cookie).unwrap() {
+            File::Socket(taken) => Some(taken),
+            File::Mptcp | File::Other => None,
+        }
+    }
+
     #[test]
     fn a_number_that_is_used_again_is_not_taken_for_the_socket() {
         let process = Process::hold(own_pid()).unwrap().unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let other = TcpListener::bind("127.0.0.1:0").unwrap();
         let (owner, cookie) = owner_and_cookie(&socket);
-        assert!(process.take(&owner, cookie).unwrap().is_some());
+        assert!(taken(&process, &owner, cookie).is_some());
         // SAFETY: the number is that of `socket`, which owns it still, and now
         // owns another file by it.
         let same = unsafe { dup2_raw(&other, socket.as_raw_fd()) }.unwrap();
-        assert!(process.take(&owner, cookie).unwrap().is_none());
-        assert!(
-            process
-                .take(&owner, getsockopt(&other, Cookie).unwrap())
-                .unwrap()
-                .is_some()
-        );
+        assert!(taken(&process, &owner, cookie).is_none());
+        assert!(taken(&process, &owner, getsockopt(&other, Cookie).unwrap()).is_some());
         std::mem::forget(same);
         drop(socket);
-        assert!(process.take(&owner, cookie).unwrap().is_none());
+        assert!(taken(&process, &owner, cookie).is_none());
     }
 
     #[test]
@@ -338,7 +360,7 @@ mod tests {
         let process = Process::hold(pid).unwrap().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
-        assert!(process.take(&owner, cookie).unwrap().is_none());
+        assert!(taken(&process, &owner, cookie).is_none());
         assert!(Process::hold(pid).unwrap().is_none());
         assert!(Process::hold(0).unwrap().is_none());
     }
@@ -348,7 +370,7 @@ mod tests {
         let process = Process::hold(own_pid()).unwrap().unwrap();
         let socket = TcpListener::bind("127.0.0.1:0").unwrap();
         let (owner, cookie) = owner_and_cookie(&socket);
-        let taken = process.take(&owner, cookie).unwrap().unwrap();
+        let taken = taken(&process, &owner, cookie).unwrap();
         let before = taken.options().unwrap();
         let change = Change {
             time: Some(77),
@@ -361,8 +383,8 @@ mod tests {
         assert_eq!(getsockopt(&socket, sockopt::TcpKeepIdle).unwrap(), 77);
         // What the kernel refuses leaves all as it was.
         let wrong = Change {
-            time: Some(88),
-            probes: Some(128),
+            intvl: Some(88),
+            time: Some(32_768),
             ..Change::default()
         };
         assert!(taken.change(&after, &wrong).is_err());

@@ -210,6 +210,8 @@ sandboxed! {
         put_in_force([60, 10, 0]);
         run("sockets rearm --all").code(1).complains("probes 0 would drop");
         assert_eq!(find(&list(""), &pair.client)["drop_in_s"], Value::Null);
+        run("sockets set --time 50 --all").code(1).says("1 socket refused: probes 0 would drop");
+        assert_eq!(getsockopt(&pair.client, sockopt::TcpKeepIdle).unwrap(), 60);
         // Values of its own are the cure.
         run("sockets set --time 50 --intvl 10 --probes 3 --all").code(0);
         assert!(seconds(&find(&list(""), &pair.client)["drop_in_s"]) < 81.0);
@@ -233,7 +235,7 @@ sandboxed! {
         let output = output.expect("script is installed");
         let said = String::from_utf8(output.stdout).unwrap();
         let port = format!("127.0.0.1:{}", pair.port());
-        assert!(said.contains(&port), "{said}");
+        assert!(said.contains(&port) && said.contains("LOCAL, REMOTE"), "{said}");
     }
 }
 
@@ -465,7 +467,7 @@ sandboxed! {
         assert_eq!(json!([found["pid"], found["time_s"], found["own_settings"]]), json!([null, null, null]));
         // Stale, or with values of its own: who can tell?
         assert_eq!((&found["stale"], &found["drop_in_s"]), (&Value::Null, &Value::Null));
-        without_ptrace("sockets").code(0).says("1 that may be").says("stale?");
+        without_ptrace("sockets").code(0).says("1 maybe armed under older ones").says("stale?");
         // But that the NAT will have forgotten it by then is sure.
         let at_risk = without_ptrace("sockets --json --at-risk --path aws-nat").code(0).json();
         assert_eq!(at_risk.as_array().unwrap().len(), 2);
@@ -479,7 +481,7 @@ sandboxed! {
         assert_eq!(report["unchanged"], 1);
         without_ptrace("sockets rearm --stale").code(1).says("1 refused");
         let own = format!("--pid {}", std::process::id());
-        without_ptrace(&format!("sockets {own}")).code(0).says("of 1 process that may be meant");
+        without_ptrace(&format!("sockets {own}")).code(1).says("of 1 process that may be meant");
         without_ptrace(&format!("sockets set --time 5 {own}")).code(1).says("0 sockets changed");
         without_ptrace("apply --time 30 --rearm --dry-run").code(1);
         without_ptrace("apply --time 30 --rearm").code(4).complains("were refused");

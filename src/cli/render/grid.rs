@@ -1,7 +1,9 @@
-//! A table that may have a hundred thousand rows: laid out at once where its rows
-//! fit the terminal, and by comfy-table, which breaks them, where they do not.
+//! A table that may have a hundred thousand rows: laid out at once where they fit
+//! the terminal, and by comfy-table, which breaks them, where they do not.
 
 use std::fmt::{Display, Write};
+
+use comfy_table::{ColumnConstraint, Width};
 
 use super::{lines, table, terminal_width};
 
@@ -34,17 +36,10 @@ impl Grid {
         // Writing to a String does not fail.
         let _ = write!(self.text, "{content}");
         let column = self.ends.len() % self.head.len();
-        let width = self.text[start..].chars().count();
+        let lines = self.text[start..].lines();
+        let width = lines.map(|line| line.chars().count()).max().unwrap_or(0);
         self.widths[column] = self.widths[column].max(width);
         self.ends.push(self.text.len());
-    }
-
-    /// The table.
-    pub(super) fn lines(&self) -> String {
-        match self.fits() {
-            true => self.straight(),
-            false => self.broken(),
-        }
     }
 
     /// Whether the terminal is as wide as its rows.
@@ -63,7 +58,8 @@ impl Grid {
             .map(|(start, end)| &self.text[start..*end])
     }
 
-    fn straight(&self) -> String {
+    /// The table, in which nothing is broken.
+    pub(super) fn straight(&self) -> String {
         let width = self.width();
         let mut text = String::with_capacity((width + 1) * (1 + self.ends.len() / self.head.len()));
         let columns = self.widths.iter().enumerate().cycle();
@@ -79,11 +75,18 @@ impl Grid {
         text
     }
 
-    fn broken(&self) -> String {
+    /// The table for a terminal that is too narrow: all but one column may be
+    /// broken.
+    pub(super) fn broken(&self, whole: &str) -> String {
         let mut rows = table(&self.head);
         let mut cells = self.cells();
         for _ in 0..self.ends.len() / self.head.len() {
             rows.add_row(cells.by_ref().take(self.head.len()));
+        }
+        let column = self.head.iter().position(|title| *title == whole);
+        if let Some((column, kept)) = column.zip(column.and_then(|n| rows.column_mut(n))) {
+            let width = u16::try_from(self.widths[column]).unwrap_or(u16::MAX);
+            kept.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
         }
         lines(&rows)
     }
@@ -103,6 +106,6 @@ mod tests {
             grid.straight(),
             "NAME  B              LAST\na     longer than b\nné    -              x y\n"
         );
-        assert_eq!(grid.straight(), grid.broken());
+        assert_eq!(grid.straight(), grid.broken("B"));
     }
 }

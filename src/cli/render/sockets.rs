@@ -87,7 +87,11 @@ fn counted(counts: &Counts) -> String {
         let _ = write!(text, "; {} armed under older settings", counts.stale);
     }
     if counts.maybe_stale > 0 {
-        let _ = write!(text, "; {} that may be", counts.maybe_stale);
+        let _ = write!(
+            text,
+            "; {} maybe armed under older ones",
+            counts.maybe_stale
+        );
     }
     text
 }
@@ -100,22 +104,18 @@ fn number(count: u64, what: &str) -> String {
 }
 
 fn rows(sockets: &[&SocketReport]) -> String {
-    let wide = grid(sockets, |rows, socket| {
-        rows.cell(socket.local);
-        rows.cell(socket.remote);
-    });
+    let wide = grid(sockets, false);
     if wide.fits() {
-        return wide.lines();
+        return wide.straight();
     }
     // An address that is broken can be neither found nor copied.
-    grid(sockets, |rows, socket| {
-        rows.cell(format_args!("{}\n{}", socket.local, socket.remote));
-        rows.cell("");
-    })
-    .lines()
+    grid(sockets, true).broken(ENDS)
 }
 
-fn grid(sockets: &[&SocketReport], ends: impl Fn(&mut Grid, &SocketReport)) -> Grid {
+/// Both ends, one below the other.
+const ENDS: &str = "LOCAL, REMOTE";
+
+fn grid(sockets: &[&SocketReport], stacked: bool) -> Grid {
     let elsewhere = sockets.iter().any(|socket| socket.netns.is_some());
     let states = sockets
         .iter()
@@ -123,8 +123,9 @@ fn grid(sockets: &[&SocketReport], ends: impl Fn(&mut Grid, &SocketReport)) -> G
     let columns = [
         ("NETNS", elsewhere),
         ("PROCESS", true),
-        ("LOCAL", true),
-        ("REMOTE", true),
+        (ENDS, stacked),
+        ("LOCAL", !stacked),
+        ("REMOTE", !stacked),
         ("STATE", states),
         ("KEEPALIVE", true),
         ("TIMER", true),
@@ -137,7 +138,12 @@ fn grid(sockets: &[&SocketReport], ends: impl Fn(&mut Grid, &SocketReport)) -> G
             rows.cell(plain(socket.netns.as_deref().unwrap_or("own")));
         }
         rows.cell(holder(socket));
-        ends(&mut rows, socket);
+        if stacked {
+            rows.cell(format_args!("{}\n{}", socket.local, socket.remote));
+        } else {
+            rows.cell(socket.local);
+            rows.cell(socket.remote);
+        }
         if states {
             rows.cell(socket.state.word());
         }
@@ -241,6 +247,12 @@ pub fn notes(unseen: &Unseen) -> Vec<String> {
             }
         ));
     }
+    if unseen.processes_elsewhere > 0 {
+        notes.push(format!(
+            "{} processes may be in more network namespaces{as_root}",
+            unseen.processes_elsewhere
+        ));
+    }
     for namespace in &unseen.namespaces {
         notes.push(format!(
             "not looked into: {}: {}",
@@ -293,7 +305,7 @@ fn changed(report: &ChangeReport, what: &str) -> String {
     if report.unowned > 0 {
         let _ = writeln!(
             text,
-            "\nUnowned: {}, not accepted yet or the kernel's own, left alone",
+            "\nLeft alone: {}, not accepted yet, the kernel's own, or part of an MPTCP connection",
             number(report.unowned, "socket")
         );
     }

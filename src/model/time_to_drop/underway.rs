@@ -53,15 +53,13 @@ impl Underway {
     /// arm: it was armed under others, and follows only when it expires.
     ///
     /// ```
-    /// use keepalivectl::model::Settings;
     /// use keepalivectl::model::time_to_drop::{Timer, is_stale};
-    /// let settings = Settings::new(60, 10, 5)?;
-    /// assert!(is_stale(Timer::Keepalive(0), 7_000_000, settings));
-    /// assert!(!is_stale(Timer::Keepalive(0), 60_000, settings));
-    /// # Ok::<(), keepalivectl::model::SettingsError>(())
+    /// assert!(is_stale(Timer::Keepalive(0), 7_000_000, 60));
+    /// assert!(!is_stale(Timer::Keepalive(0), 60_000, 60));
     /// ```
     pub fn is_stale(&self, settings: Settings) -> bool {
-        is_stale(self.timer, self.expires_ms, settings)
+        let refresh_s = settings.time().max(settings.intvl());
+        is_stale(self.timer, self.expires_ms, refresh_s.into())
     }
 
     /// The time left until a silent peer is dropped; none if nothing would end
@@ -184,9 +182,12 @@ impl Underway {
     }
 }
 
-/// The rule of [`Underway::is_stale`], where nothing but the timer is known.
-pub fn is_stale(timer: Timer, expires_ms: u64, settings: Settings) -> bool {
-    let refresh_ms = ms(settings.time().max(settings.intvl()));
+/// The rule of [`Underway::is_stale`], where nothing but the timer and the
+/// refresh, max(time, intvl), is known.
+pub fn is_stale(timer: Timer, expires_ms: u64, refresh_s: i64) -> bool {
+    let refresh_ms = u64::try_from(refresh_s)
+        .unwrap_or_default()
+        .saturating_mul(1000);
     matches!(timer, Timer::Keepalive(_)) && expires_ms > refresh_ms
 }
 

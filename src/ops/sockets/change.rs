@@ -11,17 +11,16 @@ use std::io;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
-use nix::unistd::geteuid;
 use serde::Serialize;
 
 use super::report::{Here, SocketReport};
 use super::scan::{Reader, Scan, Seen, find_owners, into_inner, lock};
 use super::{Filter, Scope, Unseen};
 use crate::chain::chain;
-use crate::kernel::signals;
 use crate::kernel::sock_diag::{Socket, TcpState};
 use crate::kernel::taken::{self, Options, Taken};
-use crate::model::{Partial, Setting, UserTimeout};
+use crate::kernel::{processes, signals};
+use crate::model::{Partial, Setting, Settings, UserTimeout};
 use crate::ops::{Error, Result, require_machine};
 use crate::root::Root;
 
@@ -69,7 +68,8 @@ pub struct ChangeReport {
     pub gone: u64,
     /// Those whose process may not be touched, or cannot be seen.
     pub refused: u64,
-    /// Those that no process holds: not accepted yet, or the kernel's own.
+    /// Those that no process holds, not accepted yet or the kernel's own, and those
+    /// that are part of an MPTCP connection: left alone.
     pub unowned: u64,
     /// In a dry run, those that would be changed.
     pub sockets: Vec<SocketReport>,
@@ -85,9 +85,9 @@ pub struct ChangeReport {
 /// if these values were in force.
 ///
 /// # Errors
-/// A value is not legal on a socket, what is in force would drop healthy
-/// connections, or the kernel does not list sockets or processes. What fails on
-/// one socket is in the report.
+/// A value is not legal on a socket; what is in force, which `rearm` would have
+/// count, would drop healthy connections; or the kernel does not list sockets or
+/// processes. What fails on one socket is in the report.
 pub fn change(
     root: &Root,
     scope: &Scope,
@@ -227,7 +227,7 @@ impl Work<'_> {
                 Ok(true) => {
                     counts.changed += 1;
                     let busy = candidate.report.timer != "keepalive";
-                    counts.busy += u64::from(busy && candidate.before.keepalive);
+                    counts.busy += u64::from(busy && self.change == Change::Rearm);
                     if self.dry_run {
                         counts.sockets.push(candidate.report);
                     }
@@ -248,13 +248,20 @@ impl Work<'_> {
         let (taken, before) = match (seen.taken, seen.options, seen.refused) {
             (Some(taken), Some(options), _) => (taken, options),
             (_, _, Some(e)) => return Step::Refused(seen.report, e),
-            _ if seen.socket.inode == 0 => return Step::Unowned(seen.socket.state),
+            _ if seen.mptcp || seen.socket.inode == 0 => return Step::Unowned(seen.socket.state),
             _ => return Step::Lost(seen.here, seen.socket),
         };
         let report = seen.report;
         // Busy, its keepalive timer is hidden, and to arm it anew does no harm:
         // the time counts from the last segment.
         let old = before.keepalive && report.stale != Some(false);
+        let stays_on = before.keepalive || self.wanted.turn_on;
+        if !rearm
+            && stays_on
+            && let Err(e) = Settings::try_from(before.after(&self.wanted))
+        {
+            return Step::Refused(report, io::Error::other(e));
+        }
         let arms = self.wanted.time.is_some() && report.stale == Some(true);
         let same = match rearm {
             true if !old => {
@@ -291,39 +298,53 @@ impl Work<'_> {
         })
     }
 
-    /// Looks once more for the processes of those that none was found for: a
-    /// socket may have been accepted or handed over since. Then some are gone, and
-    /// some are the kernel's own.
+    /// Looks again for the processes of those that none was found for: a socket
+    /// may have been accepted or handed over since. Then some are gone, and some
+    /// are the kernel's own.
     fn find_lost(&self, scope: &Scope, together: usize) -> Result<()> {
-        let lost = std::mem::take(&mut *lock(&self.lost));
-        if lost.is_empty() {
-            return Ok(());
+        const LOOKS: usize = 3;
+        let mut unseen_processes = 0;
+        for _ in 0..LOOKS {
+            let lost = std::mem::take(&mut *lock(&self.lost));
+            if lost.is_empty() {
+                return Ok(());
+            }
+            let owners = find_owners(self.filter)?;
+            unseen_processes = owners.unseen_processes;
+            let mut reader = Reader::new(Some(&owners));
+            for some in lost.chunks(together) {
+                let again = some.iter();
+                let again =
+                    again.filter_map(|(here, socket)| reader.see(here, self.filter, socket));
+                self.part(again.collect());
+            }
+            self.forget_gone(scope)?;
         }
-        let owners = find_owners(self.filter)?;
-        let mut reader = Reader::new(Some(&owners));
-        for some in lost.chunks(together) {
-            let again = some.iter();
-            let again = again.filter_map(|(here, socket)| reader.see(here, self.filter, socket));
-            self.part(again.collect());
-        }
-        let lost = std::mem::take(&mut *lock(&self.lost));
-        let there = match lost.is_empty() {
-            true => HashSet::new(),
-            false => cookies(scope, self.filter)?,
-        };
+        let all_seen = unseen_processes == 0 && processes::are_all_visible();
         let hidden = io::Error::new(
             io::ErrorKind::PermissionDenied,
             "its process may not be seen",
         );
+        let lost = std::mem::take(&mut *lock(&self.lost));
         let mut report = lock(&self.report);
         for (here, socket) in lost {
-            if !there.contains(&socket.cookie) {
-                report.gone += 1;
-            } else if owners.unseen_processes > 0 || !geteuid().is_root() {
-                report.refuse(SocketReport::new(&here, &socket, None, None), &hidden);
-            } else {
-                report.unowned += 1;
+            match all_seen {
+                true => report.unowned += 1,
+                false => report.refuse(SocketReport::new(&here, &socket, None, None), &hidden),
             }
+        }
+        Ok(())
+    }
+
+    /// Of those that no process was found for, counts the ones that are not there
+    /// any more.
+    fn forget_gone(&self, scope: &Scope) -> Result<()> {
+        let mut lost = lock(&self.lost);
+        if !lost.is_empty() {
+            let there = cookies(scope, self.filter)?;
+            let before = lost.len();
+            lost.retain(|(_, socket)| there.contains(&socket.cookie));
+            lock(&self.report).gone += (before - lost.len()) as u64;
         }
         Ok(())
     }

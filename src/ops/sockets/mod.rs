@@ -2,8 +2,9 @@
 //!
 //! The kernel lists the sockets and their timers; `/proc` tells which process
 //! holds which; and the options are read on the process's own socket, which is
-//! taken for a moment. Nothing is held of a socket but its owner (12 bytes), so
-//! a machine with a million of them can be listed.
+//! taken for a moment. The scan holds nothing of a socket but its owner (12
+//! bytes), so a machine with a million of them can be counted, or listed as a
+//! stream.
 
 mod change;
 mod filter;
@@ -47,6 +48,8 @@ pub struct Unseen {
     pub processes: usize,
     /// Namespaces that could not be looked into.
     pub namespaces: Vec<Unreached>,
+    /// Where all namespaces were asked for, processes that may be in more of them.
+    pub processes_elsewhere: usize,
 }
 
 /// Hands on each socket, as the kernel lists them, until `each` breaks off. With

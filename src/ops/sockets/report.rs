@@ -140,7 +140,7 @@ impl SocketReport {
                 Timer::Keepalive(count) | Timer::WindowProbe(count) => Some(count),
                 _ => None,
             },
-            stale: stale(here, socket, keepalive, settings),
+            stale: stale(here, socket, keepalive, values),
             drop_in_ms: left.map(|left| left.earliest_ms),
             drop_in_latest_ms: left.map(|left| left.latest_ms),
             at_risk: here
@@ -197,19 +197,18 @@ fn stale(
     here: &Here,
     socket: &Socket,
     keepalive: Option<bool>,
-    settings: Option<Settings>,
+    values: Option<Values>,
 ) -> Option<bool> {
     let expires_ms = millis(socket.expires);
-    match (keepalive?, socket.timer, settings) {
+    let stale = |values: Values| {
+        let refresh_s = values.time.max(values.intvl);
+        is_stale(socket.timer, expires_ms, refresh_s)
+    };
+    match (keepalive?, socket.timer, values) {
         (false, ..) => Some(false),
-        (true, Timer::Keepalive(_), Some(settings)) => {
-            Some(is_stale(socket.timer, expires_ms, settings))
-        }
-        (true, Timer::Keepalive(_), None) => {
-            // If it is too long for what is in force, it may have its own.
-            let in_force = Settings::try_from(here.as_if).ok()?;
-            (!is_stale(socket.timer, expires_ms, in_force)).then_some(false)
-        }
+        (true, Timer::Keepalive(_), Some(values)) => Some(stale(values)),
+        // If it is too long for what is in force, it may have its own.
+        (true, Timer::Keepalive(_), None) => (!stale(here.as_if)).then_some(false),
         (true, ..) => None,
     }
 }

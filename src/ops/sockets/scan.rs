@@ -16,7 +16,7 @@ use crate::kernel::namespaces::{self, Namespace};
 use crate::kernel::netns::NetNs;
 use crate::kernel::owners::{self, Owners};
 use crate::kernel::sock_diag::{List, Socket};
-use crate::kernel::taken::{self, Options, Process, Taken};
+use crate::kernel::taken::{self, File, Options, Process, Taken};
 use crate::kernel::{Error, keepalive, processes, tcp, tick};
 use crate::model::Partial;
 use crate::ops::netns::named;
@@ -38,6 +38,8 @@ pub(super) struct Seen {
     pub(super) options: Option<Options>,
     /// Why it could not be taken.
     pub(super) refused: Option<io::Error>,
+    /// Whether it is part of an MPTCP connection.
+    pub(super) mptcp: bool,
     pub(super) here: Arc<Here>,
     pub(super) socket: Socket,
 }
@@ -45,7 +47,7 @@ pub(super) struct Seen {
 impl Seen {
     /// Whether some process should hold it, and its options could not be read.
     fn is_hidden(&self) -> bool {
-        self.options.is_none() && self.socket.inode != 0
+        self.options.is_none() && self.socket.inode != 0 && !self.mptcp
     }
 }
 
@@ -78,6 +80,8 @@ struct Source<'a> {
     now: Option<(Arc<Here>, List)>,
     counters: Option<Counters>,
     unreached: Vec<Unreached>,
+    /// Processes whose namespace may not be seen.
+    hidden: usize,
 }
 
 impl<'a> Scan<'a> {
@@ -96,7 +100,7 @@ impl<'a> Scan<'a> {
         let files = taken::allow_many_files().map_err(Error::Processes)?;
         let scan = Scan::start(scope, filter, true, as_if, true)?;
         Ok(Scan {
-            together: TOGETHER.min(files / (4 * owners::threads())),
+            together: (files / (4 * owners::threads())).clamp(1, TOGETHER),
             ..scan
         })
     }
@@ -122,6 +126,7 @@ impl<'a> Scan<'a> {
             now: None,
             counters: None,
             unreached: Vec::new(),
+            hidden: 0,
         };
         match scope {
             Scope::One(netns) => {
@@ -129,7 +134,9 @@ impl<'a> Scan<'a> {
                 source.enter(netns, name)?;
             }
             Scope::All => {
-                source.waiting = namespaces::list().map_err(Error::Namespaces)?.found;
+                let all = namespaces::list().map_err(Error::Namespaces)?;
+                source.waiting = all.found;
+                source.hidden = all.unseen_processes;
             }
         }
         Ok(Scan {
@@ -194,6 +201,7 @@ impl<'a> Scan<'a> {
                 _ => 0,
             },
             namespaces: source.unreached,
+            processes_elsewhere: source.hidden,
         };
         Scanned {
             unseen,
@@ -349,6 +357,7 @@ impl<'o> Reader<'o> {
             taken: owned.taken,
             options,
             refused: owned.refused.or(failed),
+            mptcp: owned.mptcp,
             here: Arc::clone(here),
             socket: *socket,
         })
@@ -366,21 +375,24 @@ impl<'o> Reader<'o> {
                 process,
                 fd: owner.fd,
             };
-            let taken = match self.hold(owner.pid) {
+            let found_there = match self.hold(owner.pid) {
                 Ok(None) => continue,
-                Ok(Some(process)) => {
-                    let taken = process.take(owner, socket.cookie);
-                    taken.map(|taken| taken.map(|taken| (Arc::clone(&process.name), taken)))
-                }
+                Ok(Some(process)) => process
+                    .take(owner, socket.cookie)
+                    .map(|file| (Arc::clone(&process.name), file)),
                 Err(e) => Err(e),
             };
-            match taken {
-                Ok(None) => {}
-                Ok(Some((name, taken))) => {
+            match found_there {
+                Ok((_, File::Other)) => {}
+                Ok((name, File::Mptcp)) => {
+                    found.holder.get_or_insert_with(|| holder(name));
+                    found.mptcp = true;
+                }
+                Ok((name, File::Socket(taken))) => {
                     return Owned {
                         holder: Some(holder(name)),
                         taken: Some(taken),
-                        refused: None,
+                        ..Owned::default()
                     };
                 }
                 Err(e) => {
@@ -413,4 +425,5 @@ struct Owned {
     holder: Option<Holder>,
     taken: Option<Taken>,
     refused: Option<io::Error>,
+    mptcp: bool,
 }
