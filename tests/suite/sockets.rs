@@ -230,7 +230,7 @@ sandboxed! {
     fn a_narrow_terminal_breaks_no_address() {
         Lab::enter().unwrap();
         let pair = Pair::kept();
-        let line = format!("stty cols 60; {} sockets", binary());
+        let line = format!("stty rows 40 cols 60; {} sockets", binary());
         let output = Command::new("script").args(["-qec", &line, "/dev/null"]).output();
         let output = output.expect("script is installed");
         let said = String::from_utf8(output.stdout).unwrap();

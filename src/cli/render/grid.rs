@@ -3,7 +3,7 @@
 
 use std::fmt::{Display, Write};
 
-use comfy_table::{ColumnConstraint, Width};
+use comfy_table::ColumnConstraint;
 
 use super::{lines, table, terminal_width};
 
@@ -84,9 +84,8 @@ impl Grid {
             rows.add_row(cells.by_ref().take(self.head.len()));
         }
         let column = self.head.iter().position(|title| *title == whole);
-        if let Some((column, kept)) = column.zip(column.and_then(|n| rows.column_mut(n))) {
-            let width = u16::try_from(self.widths[column]).unwrap_or(u16::MAX);
-            kept.set_constraint(ColumnConstraint::LowerBoundary(Width::Fixed(width)));
+        if let Some(kept) = column.and_then(|column| rows.column_mut(column)) {
+            kept.set_constraint(ColumnConstraint::ContentWidth);
         }
         lines(&rows)
     }
