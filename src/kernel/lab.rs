@@ -16,8 +16,9 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::socket::{setsockopt, sockopt};
 
+use super::deafen::deafen;
 use super::tcp_info::TcpInfo;
-use super::{Error, filter, link, sysctl, tick};
+use super::{Error, link, sysctl, tick};
 use crate::model::{Hz, Setting, Settings, State, TcpLimits, UserTimeout};
 
 /// The namespace, which the calling thread is in for good.
@@ -321,7 +322,7 @@ impl Subject {
     }
 
     fn deafen(&self) -> Result<(), Error> {
-        filter::deafen(&self.peer).map_err(failed("silence the peer"))
+        deafen(&self.peer).map_err(failed("silence the peer"))
     }
 
     fn info(&self) -> Result<TcpInfo, Error> {

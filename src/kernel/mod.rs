@@ -5,7 +5,7 @@
 
 pub mod conntrack;
 pub mod counters;
-mod filter;
+mod deafen;
 mod guard;
 pub mod keepalive;
 pub mod lab;

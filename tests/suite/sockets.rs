@@ -1,15 +1,14 @@
-//! `sockets`: what live connections have, and the cure for those that are stale.
+//! `sockets`: what live connections have.
 //!
 //! The sockets are the test's own, so it can ask each of them itself.
 
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsRawFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use keepalivectl::kernel::lab::Lab;
 use nix::libc;
@@ -18,92 +17,8 @@ use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use serde_json::{Value, json};
 
 use crate::command::{Said, binary, run};
+use crate::pair::{Pair, count, find, list, seconds};
 use crate::sandbox::{put_in_force, sandboxed, sleeping_in_new_namespaces};
-
-/// A connection, of which this process holds both ends.
-struct Pair {
-    client: TcpStream,
-    server: TcpStream,
-}
-
-impl Pair {
-    fn at(address: &str) -> Pair {
-        let listener = TcpListener::bind(address).unwrap();
-        let client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
-        let (server, _) = listener.accept().unwrap();
-        Pair { client, server }
-    }
-
-    fn new() -> Pair {
-        Pair::at("127.0.0.1:0")
-    }
-
-    /// With keepalive on at the client's end, armed under what is in force.
-    fn kept() -> Pair {
-        let pair = Pair::new();
-        setsockopt(&pair.client, sockopt::KeepAlive, &true).unwrap();
-        pair
-    }
-
-    fn port(&self) -> u16 {
-        self.client.local_addr().unwrap().port()
-    }
-
-    /// No segment reaches either end any more.
-    fn cut(&self) {
-        for end in [&self.client, &self.server] {
-            let mut nothing = [libc::sock_filter {
-                code: (libc::BPF_RET | libc::BPF_K) as u16,
-                jt: 0,
-                jf: 0,
-                k: 0,
-            }];
-            let filter = libc::sock_fprog {
-                len: 1,
-                filter: nothing.as_mut_ptr(),
-            };
-            // SAFETY: the kernel copies the program, which outlives the call.
-            let done = unsafe {
-                libc::setsockopt(
-                    end.as_raw_fd(),
-                    libc::SOL_SOCKET,
-                    libc::SO_ATTACH_FILTER,
-                    (&raw const filter).cast(),
-                    size_of_val(&filter) as u32,
-                )
-            };
-            assert_eq!(done, 0);
-        }
-    }
-}
-
-/// What is said of one end.
-fn find(list: &Value, end: &TcpStream) -> Value {
-    let at = |address: SocketAddr| address.to_string();
-    let (local, remote) = (at(end.local_addr().unwrap()), at(end.peer_addr().unwrap()));
-    let mut all = list.as_array().unwrap().iter();
-    let found = all.find(|socket| socket["local"] == local && socket["remote"] == remote);
-    found
-        .unwrap_or_else(|| panic!("no {local} {remote} in {list}"))
-        .clone()
-}
-
-fn list(arguments: &str) -> Value {
-    run(&format!("sockets --json {arguments}")).code(0).json()
-}
-
-fn count(arguments: &str) -> usize {
-    list(arguments).as_array().unwrap().len()
-}
-
-/// Whether keepalive is on, as this process's own socket says.
-fn is_on(end: &TcpStream) -> bool {
-    getsockopt(end, sockopt::KeepAlive).unwrap()
-}
-
-fn seconds(value: &Value) -> f64 {
-    value.as_f64().unwrap_or_else(|| panic!("{value}"))
-}
 
 sandboxed! {
     fn each_socket_is_shown_as_it_is() {
@@ -184,48 +99,6 @@ sandboxed! {
 }
 
 sandboxed! {
-    fn all_states_are_armed_anew_and_a_busy_one_to_be_sure() {
-        Lab::enter().unwrap();
-        let (half, busy) = (Pair::kept(), Pair::kept());
-        half.server.shutdown(std::net::Shutdown::Write).unwrap();
-        busy.cut();
-        (&busy.client).write_all(b"x").unwrap();
-        put_in_force([60, 10, 5]);
-        sleep(Duration::from_millis(50));
-        assert_eq!(count("--stale"), 0);
-        let stale = list("--stale --state close-wait");
-        assert_eq!(find(&stale, &half.client)["state"], "close-wait");
-        run("sockets --state close-wait").code(0).says("STATE").says("close-wait");
-        let report = run("sockets rearm --all --json").code(0).json();
-        assert_eq!(json!([report["changed"], report["busy"], report["unowned"]]), json!([2, 1, 0]));
-        assert_eq!(count("--stale --state close-wait"), 0);
-        assert!(is_on(&busy.client));
-    }
-}
-
-sandboxed! {
-    fn what_would_drop_healthy_connections_is_not_armed() {
-        Lab::enter().unwrap();
-        let pair = Pair::kept();
-        put_in_force([60, 10, 0]);
-        run("sockets rearm --all").code(1).complains("probes 0 would drop");
-        assert_eq!(find(&list(""), &pair.client)["drop_in_s"], Value::Null);
-        run("sockets set --time 50 --all").code(1).says("1 socket refused: probes 0 would drop");
-        assert_eq!(getsockopt(&pair.client, sockopt::TcpKeepIdle).unwrap(), 60);
-        // Values of its own are the cure.
-        run("sockets set --time 50 --intvl 10 --probes 3 --all").code(0);
-        assert!(seconds(&find(&list(""), &pair.client)["drop_in_s"]) < 81.0);
-        // A dry run shows what rearm would find after the change.
-        put_in_force([7200, 75, 9]);
-        let old = Pair::kept();
-        let plan = run("apply --time 60 --rearm --dry-run --json").code(0).json();
-        assert_eq!(plan["rearmed"]["sockets"][0]["time_s"], 60);
-        assert_eq!(plan["rearmed"]["changed"], 1);
-        assert_eq!(find(&list(""), &old.client)["stale"], false);
-    }
-}
-
-sandboxed! {
     #[ignore = "needs script (bsdutils)"]
     fn a_narrow_terminal_breaks_no_address() {
         Lab::enter().unwrap();
@@ -298,102 +171,6 @@ sandboxed! {
         assert_eq!(summary["processes"][0]["pid"], std::process::id());
         assert_eq!(summary["counters"], json!({"probes_sent": 0, "dropped_on_timeout": 0}));
         run("sockets --summary --interval 1").code(0).says("Rate:").says("older settings");
-    }
-}
-
-sandboxed! {
-    fn stale_sockets_follow_after_rearm() {
-        Lab::enter().unwrap();
-        let (old, off) = (Pair::kept(), Pair::new());
-        let own = Pair::new();
-        setsockopt(&own.client, sockopt::TcpKeepIdle, &7200).unwrap();
-        setsockopt(&own.client, sockopt::KeepAlive, &true).unwrap();
-        put_in_force([60, 10, 5]);
-        let new = Pair::kept();
-
-        let before = find(&list(""), &old.client);
-        assert_eq!((&before["stale"], &before["own_settings"]), (&json!(true), &json!(false)));
-        assert_eq!(find(&list(""), &own.client)["stale"], false);
-        assert!(seconds(&before["drop_in_s"]) > 7000.0, "{before}");
-        run("sockets").code(0).says("1 armed under older settings").says("stale: 2h ");
-
-        // Nothing without a filter, and nothing in a dry run.
-        run("sockets rearm").code(2).complains("--all");
-        let plan = run("sockets rearm --all --dry-run --json").code(0).json();
-        assert_eq!((&plan["changed"], &plan["unchanged"]), (&json!(1), &json!(7)));
-        assert_eq!(plan["sockets"][0]["fd"], old.client.as_raw_fd());
-        assert_eq!(find(&list(""), &old.client)["stale"], true);
-
-        let done = run("sockets rearm --all --json").code(0).json();
-        let counts = json!([done["changed"], done["unchanged"], done["gone"], done["refused"]]);
-        assert_eq!(counts, json!([1, 7, 0, 0]));
-        assert_eq!(done["off"], 5);
-        let after = find(&list(""), &old.client);
-        assert_eq!((&after["stale"], &after["keepalive"]), (&json!(false), &json!(true)));
-        assert!((50_000.0..=60_000.0).contains(&seconds(&after["timer_expires_ms"])), "{after}");
-        assert!(is_on(&old.client) && !is_on(&off.client));
-
-        // It goes on to follow.
-        put_in_force([30, 10, 5]);
-        assert_eq!(find(&list(""), &old.client)["time_s"], 30);
-        run(&format!("sockets rearm --port {}", old.port())).code(0).says("1 socket armed anew");
-        assert_eq!(find(&list(""), &new.client)["stale"], true);
-        // Twice is once.
-        run(&format!("sockets rearm --port {}", old.port())).code(0).says("0 sockets armed anew");
-    }
-}
-
-sandboxed! {
-    fn sockets_get_values_of_their_own() {
-        Lab::enter().unwrap();
-        let (on, off) = (Pair::kept(), Pair::new());
-        let port = on.port();
-        let values = "--time 90 --intvl 15 --probes 4 --user-timeout 2m";
-        let plan = run(&format!("sockets set {values} --port {port} --local 127.0.0.1 --dry-run"));
-        plan.code(0).says("2 sockets would be changed");
-        assert_eq!(getsockopt(&on.client, sockopt::TcpKeepIdle).unwrap(), 7200);
-
-        run(&format!("sockets set {values} --port {port}")).code(0).says("2 sockets changed");
-        for end in [&on.client, &on.server] {
-            assert_eq!(getsockopt(end, sockopt::TcpKeepIdle).unwrap(), 90);
-            assert_eq!(getsockopt(end, sockopt::TcpKeepInterval).unwrap(), 15);
-            assert_eq!(getsockopt(end, sockopt::TcpKeepCount).unwrap(), 4);
-            assert_eq!(getsockopt(end, sockopt::TcpUserTimeout).unwrap(), 120_000);
-        }
-        assert!(is_on(&on.client) && !is_on(&on.server));
-        let shown = find(&list(""), &on.client);
-        assert!(seconds(&shown["timer_expires_ms"]) <= 90_000.0, "{shown}");
-        assert_eq!(getsockopt(&off.client, sockopt::TcpKeepIdle).unwrap(), 7200);
-        // Twice is once.
-        run(&format!("sockets set {values} --port {port}")).code(0).says("0 sockets changed, 2 unch");
-
-        run("sockets set --enable-keepalive --unprotected").code(0).says("3 sockets changed");
-        assert!([&on.client, &on.server, &off.client, &off.server].into_iter().all(is_on));
-        assert_eq!(find(&list(""), &off.client)["own_settings"], false);
-        run("sockets set --user-timeout 0s --all").code(0).says("2 sockets changed, 2 unchanged");
-        assert_eq!(getsockopt(&on.client, sockopt::TcpUserTimeout).unwrap(), 0);
-
-        // What no socket takes changes nothing.
-        run("sockets set --time 32768 --all").code(2).complains("use 1 to 32767");
-        run("sockets set --probes 128 --all").code(2).complains("use 1 to 127");
-        run("sockets set --time 0 --all").code(2);
-        run("sockets set --all").code(2);
-        run("sockets set --time 5").code(2);
-        assert_eq!(getsockopt(&on.client, sockopt::TcpKeepIdle).unwrap(), 90);
-    }
-}
-
-sandboxed! {
-    fn apply_can_rearm_in_one_go() {
-        Lab::enter().unwrap();
-        let pair = Pair::kept();
-        let plan = run("apply ssh --rearm --dry-run --json").code(0).json();
-        assert_eq!((&plan["changed"], &plan["rearmed"]["changed"]), (&json!(true), &json!(1)));
-        assert_eq!(find(&list(""), &pair.client)["time_s"], 7200);
-        let said = run("apply ssh --rearm").code(0).says("is in force").says("1 socket armed anew");
-        assert!(!said.stdout.contains("follow when"), "{said:#?}");
-        let after = find(&list(""), &pair.client);
-        assert_eq!((&after["time_s"], &after["stale"]), (&json!(60), &json!(false)));
     }
 }
 
@@ -538,36 +315,6 @@ sandboxed! {
 }
 
 sandboxed! {
-    fn a_rearmed_connection_is_dropped_in_time_and_another_stays() {
-        Lab::enter().unwrap();
-        let (waits, follows) = (Pair::kept(), Pair::kept());
-        put_in_force([2, 1, 2]);
-        waits.cut();
-        follows.cut();
-        let started = Instant::now();
-        run(&format!("sockets rearm --port {}", follows.port())).code(0).says("1 socket armed anew");
-        let all = list("");
-        let seen = started.elapsed();
-        let (old, new) = (find(&all, &waits.client), find(&all, &follows.client));
-        assert!(seconds(&old["drop_in_s"]) > 7000.0, "{old}");
-        let earliest = Duration::from_secs_f64(seconds(&new["drop_in_s"]));
-        let latest = Duration::from_secs_f64(seconds(&new["drop_in_latest_s"]));
-        let end = (&follows.client).read(&mut [0]).unwrap_err();
-        let dropped = started.elapsed();
-        assert_eq!(end.raw_os_error(), Some(libc::ETIMEDOUT));
-        // Predicted somewhere between the start and `seen`; scheduling as in
-        // the conformance tests.
-        let scheduling = Duration::from_millis(500);
-        assert!(dropped >= earliest && dropped <= seen + latest + scheduling, "{dropped:?} {new}");
-        eprintln!("rearmed: dropped after {dropped:?}, of {earliest:?} to {:?}", seen + latest);
-        // Twice as long, and the other is still there.
-        sleep(dropped);
-        assert!(waits.client.take_error().unwrap().is_none());
-        assert_eq!(find(&list(""), &waits.client)["unanswered_probes"], 0);
-    }
-}
-
-sandboxed! {
     fn a_watch_goes_on_until_it_is_read_enough() {
         Lab::enter().unwrap();
         let mut child = Command::new(binary())
@@ -662,42 +409,5 @@ sandboxed! {
         let text = |name: &str| ours[name].as_str().unwrap().to_owned();
         let (_, ms, _) = as_ss_says(&text("local"), &text("remote")).unwrap();
         assert!((15_000.0..=20_000.0).contains(&ms), "{ms}");
-    }
-}
-
-sandboxed! {
-    #[ignore = "needs strace"]
-    fn no_kill_and_no_error_leaves_keepalive_off() {
-        const SOCKETS: usize = 5;
-        Lab::enter().unwrap();
-        let pairs: Vec<Pair> = (0..SOCKETS).map(|_| Pair::kept()).collect();
-        let mut kills = 0;
-        for fault in ["signal=KILL", "signal=TERM", "error=ENOBUFS", "error=EPERM", "delay_enter=20000:signal=KILL"] {
-            for when in 1..=2 * SOCKETS {
-                put_in_force([7200, 75, 9]);
-                for pair in &pairs {
-                    setsockopt(&pair.client, sockopt::KeepAlive, &false).unwrap();
-                    setsockopt(&pair.client, sockopt::KeepAlive, &true).unwrap();
-                }
-                put_in_force([60, 10, 5]);
-                // By the process itself: its guard is not followed.
-                let inject = format!("inject=setsockopt:{fault}:when={when}");
-                let output = Command::new("strace")
-                    .args(["-qq", "-f", "-o", "/dev/null", "-e", "trace=setsockopt", "-e", &inject])
-                    .arg(binary())
-                    .args(["sockets", "rearm", "--all"])
-                    .stdin(Stdio::null())
-                    .output()
-                    .expect("strace is installed");
-                kills += usize::from(output.status.code().is_none_or(|code| code > 100));
-                let started = Instant::now();
-                while !pairs.iter().all(|pair| is_on(&pair.client)) {
-                    assert!(started.elapsed() < Duration::from_secs(5), "{inject}: one is left off");
-                    sleep(Duration::from_millis(1));
-                }
-            }
-        }
-        assert!(kills >= 2 * SOCKETS, "only {kills} were killed");
-        eprintln!("rearm: {} faults, {kills} kills, none left off", 5 * 2 * SOCKETS);
     }
 }
