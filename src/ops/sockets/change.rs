@@ -110,7 +110,7 @@ pub fn change(
     // Ctrl-C ends the program when the sockets are whole.
     let _held = signals::hold()?;
     let scan = Scan::to_change(scope, filter, as_if)?;
-    let together = scan.together();
+    let together = scan.files_each();
     let scanned = scan.run(|found| {
         // Each is an open file.
         loop {
@@ -311,7 +311,7 @@ impl Work<'_> {
             }
             let owners = find_owners(self.filter)?;
             unseen_processes = owners.unseen_processes;
-            let mut reader = Reader::new(Some(&owners));
+            let mut reader = Reader::new(Some(&owners), together);
             for some in lost.chunks(together) {
                 let again = some.iter();
                 let again =

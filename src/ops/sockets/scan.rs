@@ -58,6 +58,9 @@ pub(super) struct Scan<'a> {
     source: Source<'a>,
     /// Sockets that a thread asks for at once, at the least.
     together: usize,
+    /// How many processes, and how many sockets, a thread may hold at once: each is
+    /// an open file.
+    files_each: usize,
 }
 
 /// What a scan leaves.
@@ -96,11 +99,9 @@ impl<'a> Scan<'a> {
         filter: &'a Filter,
         as_if: Option<Partial>,
     ) -> Result<Scan<'a>> {
-        const TOGETHER: usize = 512;
-        let files = taken::allow_many_files().map_err(Error::Processes)?;
         let scan = Scan::start(scope, filter, true, as_if, true)?;
         Ok(Scan {
-            together: (files / (4 * owners::threads())).clamp(1, TOGETHER),
+            together: scan.files_each,
             ..scan
         })
     }
@@ -112,7 +113,9 @@ impl<'a> Scan<'a> {
         as_if: Option<Partial>,
         all_states: bool,
     ) -> Result<Scan<'a>> {
+        const MANY: usize = 512;
         filter.check_pids()?;
+        let files = taken::allow_many_files().map_err(Error::Processes)?;
         let owners = match owners || filter.by_owner() {
             true => Some(find_owners(filter)?),
             false => None,
@@ -144,12 +147,13 @@ impl<'a> Scan<'a> {
             owners,
             source,
             together: 1,
+            files_each: (files / (4 * owners::threads())).clamp(1, MANY),
         })
     }
 
     /// How many sockets a thread may hold at once.
-    pub(super) fn together(&self) -> usize {
-        self.together
+    pub(super) fn files_each(&self) -> usize {
+        self.files_each
     }
 
     /// Hands on the sockets that are meant, part by part, until `work` breaks
@@ -163,12 +167,13 @@ impl<'a> Scan<'a> {
             owners,
             source,
             together,
+            files_each,
         } = self;
         let source = Mutex::new(source);
         let unseen_options = Mutex::new(0);
         let look = || {
             let owned = owners.is_some();
-            let mut reader = Reader::new(owners.as_ref());
+            let mut reader = Reader::new(owners.as_ref(), files_each);
             let mut part = Vec::new();
             let mut unknown = 0;
             loop {
@@ -320,14 +325,17 @@ impl Source<'_> {
 /// What one thread knows of the processes.
 pub(super) struct Reader<'o> {
     owners: Option<&'o Owners>,
+    many: usize,
     /// None for one that has ended.
     held: HashMap<i32, Option<Process>>,
 }
 
 impl<'o> Reader<'o> {
-    pub(super) fn new(owners: Option<&'o Owners>) -> Reader<'o> {
+    /// One that holds so many processes at once.
+    pub(super) fn new(owners: Option<&'o Owners>, many: usize) -> Reader<'o> {
         Reader {
             owners,
+            many,
             held: HashMap::new(),
         }
     }
@@ -408,9 +416,7 @@ impl<'o> Reader<'o> {
     }
 
     fn hold(&mut self, pid: i32) -> io::Result<Option<&Process>> {
-        // Each is an open file.
-        const MANY: usize = 8;
-        if self.held.len() >= MANY && !self.held.contains_key(&pid) {
+        if self.held.len() >= self.many && !self.held.contains_key(&pid) {
             self.held.clear();
         }
         Ok(match self.held.entry(pid) {
