@@ -15,6 +15,7 @@ pub mod profile;
 pub mod settings;
 pub mod similar;
 pub mod span;
+pub mod ssh;
 pub mod time_to_drop;
 pub mod wheel;
 

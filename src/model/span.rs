@@ -51,6 +51,17 @@ impl Span {
         self.named("drop_s", "drop_latest_s", s)
     }
 
+    /// The same for a drop that may never come.
+    pub(crate) fn as_drop_if_any<S: Serializer>(
+        drop: &Option<Span>,
+        s: S,
+    ) -> Result<S::Ok, S::Error> {
+        let mut map = s.serialize_map(Some(2))?;
+        map.serialize_entry("drop_s", &drop.map(|d| Seconds::from(d.earliest_ms)))?;
+        map.serialize_entry("drop_latest_s", &drop.map(|d| Seconds::from(d.latest_ms)))?;
+        map.end()
+    }
+
     /// `at_s` and `latest_s`.
     pub(crate) fn as_event<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
         self.named("at_s", "latest_s", s)

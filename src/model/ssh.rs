@@ -1,0 +1,244 @@
+//! SSH's own keepalives, and what they add up to with the kernel's.
+//!
+//! An SSH connection has up to three mechanisms that notice a silent peer, and the
+//! first ends it:
+//!
+//! | layer | what it does | where it is from |
+//! |---|---|---|
+//! | `alive` | sends a message after `interval` without data, and gives up after `interval` × (`count max` + 1) | `server_alive_check` in OpenSSH's clientloop.c, `client_alive_check` in serverloop.c |
+//! | `tcp-keepalive` | the kernel's keepalive, TCPKeepAlive | [`idle`](mod@super::time_to_drop::idle) |
+//! | `retransmission` | SSH's message is data in flight, which the kernel gives up to send again | [`in_flight`](mod@super::time_to_drop::in_flight) |
+//!
+//! From SSH's first message on, the kernel's keepalive rests: there is data in
+//! flight.
+
+use serde::Serialize;
+
+use super::settings::Settings;
+use super::span::Span;
+use super::time_to_drop::{Conditions, idle, in_flight};
+
+/// The most by which poll(2) is late (`MAX_SLACK` in fs/select.c).
+const POLL_LATE_MS: u64 = 100;
+
+/// Which program it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Side {
+    /// OpenSSH's client: ServerAliveInterval and ServerAliveCountMax.
+    Client,
+    /// OpenSSH's server: ClientAliveInterval and ClientAliveCountMax.
+    Server,
+    /// PuTTY, whose messages want no answer (PingInterval).
+    Putty,
+}
+
+/// What one side of a connection is set to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Alive {
+    /// Which.
+    pub side: Side,
+    /// Seconds without data before a message is sent; 0 for none.
+    pub interval_s: u32,
+    /// Messages without an answer; of no meaning for PuTTY.
+    pub count_max: u32,
+    /// Whether SO_KEEPALIVE is on.
+    pub tcp_keepalive: bool,
+}
+
+/// One of the mechanisms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LayerName {
+    /// SSH's own messages.
+    Alive,
+    /// The kernel's keepalive.
+    TcpKeepalive,
+    /// The kernel's retransmission of SSH's message.
+    Retransmission,
+}
+
+/// When one mechanism gives up on a silent peer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Layer {
+    /// Which.
+    pub name: LayerName,
+    /// When; none if it never does, or rests.
+    #[serde(flatten, serialize_with = "Span::as_drop_if_any")]
+    pub drop: Option<Span>,
+}
+
+/// What happens to an idle session whose peer is silent from second 0 on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Timing {
+    /// When SSH speaks first; none if it does not.
+    pub first_message_s: Option<u32>,
+    /// The three mechanisms.
+    pub layers: [Layer; 3],
+    /// The one that ends the session; none if nothing does.
+    pub drops_first: Option<LayerName>,
+    /// When it is ended.
+    #[serde(flatten, serialize_with = "Span::as_drop_if_any")]
+    pub drop: Option<Span>,
+}
+
+impl Alive {
+    /// When message `number` is sent, counted from the last data received. None
+    /// if none are.
+    ///
+    /// The client counts in whole seconds of the clock (`monotime`), so it may be
+    /// up to a second early; poll(2) may be late by a thousandth of the interval, a
+    /// tenth of a second at the most (`select_estimate_accuracy`).
+    fn message(&self, number: u64) -> Option<Span> {
+        let interval_ms = u64::from(self.interval_s) * 1000;
+        let at_ms = interval_ms.saturating_mul(number);
+        let late_ms = u64::from(self.interval_s).min(POLL_LATE_MS);
+        match (self.interval_s, self.side) {
+            (0, _) => None,
+            (_, Side::Client) => Some(Span {
+                earliest_ms: at_ms.saturating_sub(1000),
+                latest_ms: at_ms.saturating_add(late_ms),
+            }),
+            (_, Side::Server | Side::Putty) => Some(Span {
+                earliest_ms: at_ms,
+                latest_ms: at_ms.saturating_add(late_ms.saturating_mul(number)),
+            }),
+        }
+    }
+
+    /// When SSH itself gives up: at the message after `count max` unanswered ones.
+    /// With a count of 0 the client does so at the first, and the server never.
+    pub fn gives_up(&self) -> Option<Span> {
+        match (self.side, self.count_max) {
+            (Side::Putty, _) | (Side::Server, 0) => None,
+            (_, count) => self.message(u64::from(count) + 1),
+        }
+    }
+}
+
+impl Timing {
+    /// For a session that is idle, with the kernel's settings on that side.
+    pub fn new(alive: Alive, settings: Settings, conditions: &Conditions) -> Timing {
+        let first = alive.message(1);
+        let resent = first.map(|at| at.then(in_flight(conditions).drop));
+        let kept = alive
+            .tcp_keepalive
+            .then(|| idle(settings, None, conditions.hz).drop);
+        // From the first message on the kernel's keepalive rests.
+        let kept = kept.filter(|kept| first.is_none_or(|at| kept.earliest_ms < at.latest_ms));
+        let certain =
+            first.is_none_or(|at| kept.is_none_or(|kept| kept.latest_ms < at.earliest_ms));
+        let layers = [
+            (LayerName::Alive, alive.gives_up()),
+            (LayerName::TcpKeepalive, kept),
+            (LayerName::Retransmission, resent),
+        ]
+        .map(|(name, drop)| Layer { name, drop });
+        let first_of = layers
+            .iter()
+            .filter_map(|layer| Some((layer.name, layer.drop?)))
+            .min_by_key(|(_, drop)| drop.earliest_ms);
+        // Where the first message may come before it, the kernel's keepalive may
+        // not drop at all.
+        let counts = |layer: &&Layer| certain || layer.name != LayerName::TcpKeepalive;
+        let latest_ms = layers
+            .iter()
+            .filter(counts)
+            .filter_map(|layer| Some(layer.drop?.latest_ms))
+            .min();
+        Timing {
+            first_message_s: first.map(|_| alive.interval_s),
+            layers,
+            drops_first: first_of.map(|(name, _)| name),
+            drop: first_of.map(|(_, drop)| Span {
+                latest_ms: latest_ms.unwrap_or(drop.latest_ms),
+                ..drop
+            }),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Hz;
+    use crate::model::time_to_drop::TcpLimits;
+
+    fn timing(side: Side, interval_s: u32, count_max: u32, tcp_keepalive: bool) -> Timing {
+        let alive = Alive {
+            side,
+            interval_s,
+            count_max,
+            tcp_keepalive,
+        };
+        let conditions = Conditions::next_door(TcpLimits::KERNEL_DEFAULT, Hz::new(250));
+        Timing::new(alive, Settings::new(7200, 75, 9).unwrap(), &conditions)
+    }
+
+    #[test]
+    fn the_interval_counts_once_more_than_the_count() {
+        let client = timing(Side::Client, 15, 3, true);
+        assert_eq!(client.drops_first, Some(LayerName::Alive));
+        assert!(client.drop.unwrap().contains(60_000));
+        assert!(
+            timing(Side::Server, 15, 3, true)
+                .drop
+                .unwrap()
+                .contains(60_000)
+        );
+        // 0: the client at the first, the server never.
+        assert!(
+            timing(Side::Client, 15, 0, true)
+                .drop
+                .unwrap()
+                .contains(15_000)
+        );
+        let server = timing(Side::Server, 15, 0, true);
+        assert_eq!(server.drops_first, Some(LayerName::Retransmission));
+    }
+
+    #[test]
+    fn a_long_hour_ends_after_twenty_minutes() {
+        let looks_long = timing(Side::Client, 120, 30, true);
+        assert_eq!(looks_long.drops_first, Some(LayerName::Retransmission));
+        let drop = looks_long.drop.unwrap();
+        assert!(
+            drop.earliest_ms > 17 * 60_000 && drop.latest_ms < 20 * 60_000,
+            "{drop:?}"
+        );
+        assert!(looks_long.layers[0].drop.unwrap().contains(3_720_000));
+    }
+
+    #[test]
+    fn the_extremes_do_not_overflow() {
+        for side in [Side::Client, Side::Server, Side::Putty] {
+            let most = timing(side, u32::MAX, u32::MAX, true);
+            assert_eq!(most.drops_first, Some(LayerName::TcpKeepalive));
+        }
+    }
+
+    #[test]
+    fn without_messages_only_the_kernel_notices() {
+        let kernel = timing(Side::Client, 0, 3, true);
+        assert_eq!(
+            (kernel.first_message_s, kernel.drops_first),
+            (None, Some(LayerName::TcpKeepalive))
+        );
+        assert_eq!(kernel.drop.unwrap().earliest_ms, 7_875_000);
+        let nothing = timing(Side::Client, 0, 3, false);
+        assert_eq!((nothing.drops_first, nothing.drop), (None, None));
+    }
+
+    #[test]
+    fn from_the_first_message_on_keepalive_rests() {
+        assert_eq!(timing(Side::Client, 60, 5, true).layers[1].drop, None);
+        // An interval longer than the kernel's keepalive takes.
+        let late = timing(Side::Client, 9000, 3, true);
+        assert_eq!(late.drops_first, Some(LayerName::TcpKeepalive));
+        assert_eq!(late.drop.unwrap(), late.layers[1].drop.unwrap());
+        // In between, either may come first.
+        let either = timing(Side::Client, 7900, 3, true);
+        assert_eq!(either.drops_first, Some(LayerName::TcpKeepalive));
+        assert!(either.drop.unwrap().latest_ms > 8_800_000);
+    }
+}
