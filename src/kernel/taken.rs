@@ -40,9 +40,9 @@ sockopt_impl!(
 );
 
 /// A process that cannot be mistaken for another one with its number.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Process {
-    pidfd: Arc<OwnedFd>,
+    pidfd: OwnedFd,
     /// The name of its program.
     pub name: Arc<str>,
 }
@@ -65,7 +65,7 @@ impl Process {
         let ended = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
         let alive = poll(&mut { ended }, PollTimeout::ZERO)? == 0;
         Ok(name.filter(|_| alive).map(|name| Process {
-            pidfd: Arc::new(pidfd),
+            pidfd,
             name: name.into(),
         }))
     }
@@ -77,7 +77,7 @@ impl Process {
     /// ENOSYS before Linux 5.6, and what else the kernel says.
     pub fn take(&self, owner: &Owner, cookie: u64) -> io::Result<File> {
         use rustix::io::Errno;
-        let socket = match pidfd_getfd(&*self.pidfd, owner.fd, PidfdGetfdFlags::empty()) {
+        let socket = match pidfd_getfd(&self.pidfd, owner.fd, PidfdGetfdFlags::empty()) {
             Err(Errno::BADF | Errno::SRCH) => return Ok(File::Other),
             other => other?,
         };

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::apply::{ApplyReport, Resolved, Target, resolve};
-use super::netns::named;
+use super::netns::{hold, named_job};
 use super::sockets::{ChangeReport, Scope};
 use super::{Error, Result, require_machine};
 use crate::chain::chain;
@@ -128,12 +128,7 @@ fn in_one(
     wanted: &Resolved,
     dry_run: bool,
 ) -> Result<ApplyReport> {
-    let held = namespace.hold().map_err(kernel::Error::Namespaces)?;
-    let held = held.ok_or(kernel::Error::Gone)?;
-    wanted
-        .apply(root, held.netns(), dry_run)
-        .map_err(|e| match e {
-            Error::Kernel(e) => Error::Kernel(named(e, namespace)),
-            other => other,
-        })
+    let held = hold(namespace)?;
+    let applied = wanted.apply(root, held.netns(), dry_run);
+    applied.map_err(|e| named_job(e, namespace))
 }

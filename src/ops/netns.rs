@@ -4,7 +4,7 @@ use serde::Serialize;
 
 use super::{Result, require_machine};
 use crate::chain::chain;
-use crate::kernel::namespaces::{self, Namespace};
+use crate::kernel::namespaces::{self, Held, Namespace};
 use crate::kernel::{Error, keepalive, processes, sock_diag};
 use crate::model::{Setting, Values};
 use crate::root::Root;
@@ -117,20 +117,32 @@ fn look_into(namespace: &Namespace) -> NetnsEntry {
 /// them.
 fn enter(namespace: &Namespace) -> std::result::Result<(Values, Option<u64>), Error> {
     let look = || Ok((keepalive::read()?, sock_diag::count_established().ok()));
+    let held = hold(namespace)?;
+    let entered = held.netns().enter(look);
+    entered.map_err(|e| named(e, namespace))?
+}
+
+/// Holds a namespace that was found before.
+pub(super) fn hold(namespace: &Namespace) -> std::result::Result<Held, Error> {
     let held = namespace.hold().map_err(Error::Namespaces)?;
-    held.ok_or(Error::Gone)?
-        .netns()
-        .enter(look)
-        .map_err(|e| named(e, namespace))?
+    held.ok_or(Error::Gone)
 }
 
 /// An error that names the namespace as people know it.
-pub(super) fn named(error: Error, namespace: &Namespace) -> Error {
+fn named(error: Error, namespace: &Namespace) -> Error {
     match error {
         Error::Enter { source, .. } => Error::Enter {
             name: namespace.name(),
             source,
         },
+        other => other,
+    }
+}
+
+/// The same of a job's error.
+pub(super) fn named_job(error: super::Error, namespace: &Namespace) -> super::Error {
+    match error {
+        super::Error::Kernel(e) => super::Error::Kernel(named(e, namespace)),
         other => other,
     }
 }

@@ -19,7 +19,7 @@ use crate::kernel::sock_diag::{List, Socket};
 use crate::kernel::taken::{self, File, Options, Process, Taken};
 use crate::kernel::{Error, keepalive, processes, tcp, tick};
 use crate::model::Partial;
-use crate::ops::netns::named;
+use crate::ops::netns::{hold, named_job};
 use crate::ops::{self, Result, over};
 
 /// Which network namespaces.
@@ -273,20 +273,18 @@ impl Source<'_> {
     fn go_to(&mut self, namespace: &Namespace) {
         let own = namespaces::own_inode() == Some(namespace.inode);
         let mut enter = || {
-            let held = namespace.hold().map_err(Error::Namespaces)?;
-            let held = held.ok_or(Error::Gone)?;
+            let held = hold(namespace)?;
             let name = (!own).then(|| namespace.name());
             self.enter(held.netns(), name)
         };
         let Err(e) = enter() else {
             return;
         };
-        let (gone, error) = match e {
-            ops::Error::Kernel(e) => (matches!(e, Error::Gone), chain(&named(e, namespace))),
-            other => (false, chain(&other)),
-        };
-        let netns = namespace.name();
-        self.unreached.push(Unreached { netns, gone, error });
+        self.unreached.push(Unreached {
+            netns: namespace.name(),
+            gone: matches!(e, ops::Error::Kernel(Error::Gone)),
+            error: chain(&named_job(e, namespace)),
+        });
     }
 
     fn enter(&mut self, netns: &NetNs, name: Option<String>) -> Result<()> {
