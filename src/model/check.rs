@@ -53,6 +53,59 @@ pub fn survives_idle_ms(settings: Settings) -> Option<u64> {
 /// Time for a probe to reach the box that must see it.
 pub const TRAVEL_MS: u64 = 1000;
 
+/// The longest silences of a healthy idle connection, each timer as late as it
+/// can be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Silence {
+    /// With nothing lost, in milliseconds; none if nothing ever ends it.
+    pub none_lost_ms: Option<u64>,
+    /// With one loss, in milliseconds; none if no loss is forgiven.
+    pub one_lost_ms: Option<u64>,
+}
+
+impl Silence {
+    /// Nothing ever ends it.
+    pub const ENDLESS: Silence = Silence {
+        none_lost_ms: None,
+        one_lost_ms: None,
+    };
+
+    /// What the kernel's keepalive makes it.
+    pub fn kept(settings: Settings, hz: Option<Hz>) -> Silence {
+        let one_lost_ms = silence_ms(settings, 1, hz);
+        Silence {
+            none_lost_ms: Some(silence_ms(settings, 0, hz)),
+            one_lost_ms: Some(one_lost_ms).filter(|_| settings.probes() > 1),
+        }
+    }
+
+    /// Whether an idle connection survives a path with this idle timeout.
+    pub fn check(self, idle_timeout_s: u32) -> Check {
+        let timeout_ms = u64::from(idle_timeout_s) * 1000;
+        let none_lost_ms = self.none_lost_ms.map(with_travel);
+        let survives = |needs_ms: Option<u64>| needs_ms.is_some_and(|ms| ms <= timeout_ms);
+        let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
+        Check {
+            verdict: match (survives(none_lost_ms), survives(self.needs_ms())) {
+                (false, _) => Verdict::Unsafe,
+                (true, false) => Verdict::Fragile,
+                (true, true) => Verdict::Safe,
+            },
+            margin_ms: self.needs_ms().map(|ms| signed(timeout_ms) - signed(ms)),
+        }
+    }
+
+    /// The shortest idle timeout that is survived with one loss, in milliseconds;
+    /// none if no loss is forgiven.
+    pub fn needs_ms(self) -> Option<u64> {
+        self.one_lost_ms.map(with_travel)
+    }
+}
+
+fn with_travel(silence_ms: u64) -> u64 {
+    silence_ms.saturating_add(TRAVEL_MS)
+}
+
 /// Whether settings keep an idle connection through a path with this idle
 /// timeout, on a kernel with this tick rate.
 ///
@@ -65,21 +118,7 @@ pub const TRAVEL_MS: u64 = 1000;
 /// assert_eq!(verdict(7200), Verdict::Unsafe);
 /// ```
 pub fn check(settings: Settings, idle_timeout_s: u32, hz: Option<Hz>) -> Check {
-    let timeout_ms = u64::from(idle_timeout_s) * 1000;
-    let needs_ms = |lost| silence_ms(settings, lost, hz) + TRAVEL_MS;
-    let forgiving = settings.probes() > 1;
-    let verdict = if needs_ms(0) > timeout_ms {
-        Verdict::Unsafe
-    } else if needs_ms(1) > timeout_ms || !forgiving {
-        Verdict::Fragile
-    } else {
-        Verdict::Safe
-    };
-    let signed = |ms: u64| i64::try_from(ms).unwrap_or(i64::MAX);
-    Check {
-        verdict,
-        margin_ms: forgiving.then(|| signed(timeout_ms) - signed(needs_ms(1))),
-    }
+    Silence::kept(settings, hz).check(idle_timeout_s)
 }
 
 #[cfg(test)]

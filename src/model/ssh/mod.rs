@@ -10,10 +10,14 @@
 //! | `retransmission` | SSH's message is data in flight, which the kernel gives up to send again | [`in_flight`](mod@super::time_to_drop::in_flight) |
 //!
 //! From SSH's first message on, the kernel's keepalive rests: there is data in
-//! flight.
+//! flight. A count of 0 means that no message is ever sent, or that nothing ends
+//! the session: see [`ZeroCount`].
+
+pub mod plan;
 
 use serde::Serialize;
 
+use super::check::Silence;
 use super::settings::Settings;
 use super::span::Span;
 use super::time_to_drop::{Conditions, idle, in_flight};
@@ -33,6 +37,17 @@ pub enum Side {
     Putty,
 }
 
+/// What a count of 0 means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ZeroCount {
+    /// A session without data for one interval is ended, its peer alive or not,
+    /// and no message is sent: the client, and servers before OpenSSH 8.2.
+    EndsIdle,
+    /// Messages are sent, and nothing is made of their answers: servers from
+    /// OpenSSH 8.2 on.
+    NeverEnds,
+}
+
 /// What one side of a connection is set to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Alive {
@@ -40,8 +55,11 @@ pub struct Alive {
     pub side: Side,
     /// Seconds without data before a message is sent; 0 for none.
     pub interval_s: u32,
-    /// Messages without an answer; of no meaning for PuTTY.
-    pub count_max: u32,
+    /// Messages without an answer; none for PuTTY, whose messages want none.
+    pub count_max: Option<u32>,
+    /// What a count of 0 means.
+    #[serde(skip)]
+    pub zero_count: ZeroCount,
     /// Whether SO_KEEPALIVE is on.
     pub tcp_keepalive: bool,
 }
@@ -83,13 +101,23 @@ pub struct Timing {
 }
 
 impl Alive {
-    /// When message `number` is sent, counted from the last data received. None
-    /// if none are.
+    /// Whether an idle session is ended after one interval, though its peer lives.
+    pub fn ends_idle(&self) -> bool {
+        let zero = self.count_max == Some(0) && self.zero_count == ZeroCount::EndsIdle;
+        zero && self.interval_s > 0
+    }
+
+    /// When the first message is sent on an idle session; none if none is.
+    pub fn first_message(&self) -> Option<Span> {
+        self.interval(1).filter(|_| !self.ends_idle())
+    }
+
+    /// When interval `number` without data ends. None if none is counted.
     ///
     /// The client counts in whole seconds of the clock (`monotime`), so it may be
     /// up to a second early; poll(2) may be late by a thousandth of the interval, a
     /// tenth of a second at the most (`select_estimate_accuracy`).
-    fn message(&self, number: u64) -> Option<Span> {
+    fn interval(&self, number: u64) -> Option<Span> {
         let interval_ms = u64::from(self.interval_s) * 1000;
         let at_ms = interval_ms.saturating_mul(number);
         let late_ms = u64::from(self.interval_s).min(POLL_LATE_MS);
@@ -106,12 +134,49 @@ impl Alive {
         }
     }
 
-    /// When SSH itself gives up: at the message after `count max` unanswered ones.
-    /// With a count of 0 the client does so at the first, and the server never.
+    /// When SSH itself gives up: where it would send one more message after
+    /// `count max` unanswered ones.
     pub fn gives_up(&self) -> Option<Span> {
-        match (self.side, self.count_max) {
-            (Side::Putty, _) | (Side::Server, 0) => None,
-            (_, count) => self.message(u64::from(count) + 1),
+        match (self.count_max, self.zero_count) {
+            (None, _) | (Some(0), ZeroCount::NeverEnds) => None,
+            (Some(count), _) => self.interval(u64::from(count) + 1),
+        }
+    }
+
+    /// The longest silences of a healthy idle session: SSH's messages end them, and
+    /// where it is on the kernel's keepalive. A lost message is sent again by TCP
+    /// within `resend_ms`.
+    pub fn silence(&self, settings: Settings, conditions: &Conditions, resend_ms: u64) -> Silence {
+        let messages = self.messages(resend_ms);
+        if !self.tcp_keepalive || self.ends_idle() {
+            return messages;
+        }
+        let kept = Silence::kept(settings, conditions.hz);
+        let (Some(first), Some(message_ms)) = (self.first_message(), messages.none_lost_ms) else {
+            return kept;
+        };
+        let probe = idle::first_expiry(settings, conditions.hz);
+        let drop = idle(settings, None, conditions.hz).drop;
+        // One is lost, and then the other is not. Where SSH's is the first, the
+        // kernel's keepalive rests from then on.
+        let one_lost_ms = match probe.latest_ms < first.earliest_ms {
+            true => message_ms.min(kept.one_lost_ms.unwrap_or(u64::MAX)),
+            false => message_ms.saturating_add(resend_ms),
+        };
+        // A kernel that forgives no loss may drop before SSH speaks.
+        let forgiven = kept.one_lost_ms.is_some() || message_ms < drop.earliest_ms;
+        Silence {
+            none_lost_ms: Some(probe.latest_ms.min(message_ms)),
+            one_lost_ms: Some(one_lost_ms).filter(|_| forgiven),
+        }
+    }
+
+    /// The same with SSH's messages alone, for a path that counts bytes.
+    pub fn messages(&self, resend_ms: u64) -> Silence {
+        let latest_ms = self.first_message().map(|first| first.latest_ms);
+        Silence {
+            none_lost_ms: latest_ms,
+            one_lost_ms: latest_ms.map(|ms| ms.saturating_add(resend_ms)),
         }
     }
 }
@@ -119,7 +184,7 @@ impl Alive {
 impl Timing {
     /// For a session that is idle, with the kernel's settings on that side.
     pub fn new(alive: Alive, settings: Settings, conditions: &Conditions) -> Timing {
-        let first = alive.message(1);
+        let first = alive.first_message();
         let resent = first.map(|at| at.then(in_flight(conditions).drop));
         let kept = alive
             .tcp_keepalive
@@ -165,14 +230,25 @@ mod tests {
     use crate::model::time_to_drop::TcpLimits;
 
     fn timing(side: Side, interval_s: u32, count_max: u32, tcp_keepalive: bool) -> Timing {
-        let alive = Alive {
+        let alive = alive(side, interval_s, count_max, tcp_keepalive);
+        Timing::new(alive, Settings::new(7200, 75, 9).unwrap(), &conditions())
+    }
+
+    fn alive(side: Side, interval_s: u32, count_max: u32, tcp_keepalive: bool) -> Alive {
+        Alive {
             side,
             interval_s,
-            count_max,
+            count_max: (side != Side::Putty).then_some(count_max),
+            zero_count: match side {
+                Side::Server => ZeroCount::NeverEnds,
+                _ => ZeroCount::EndsIdle,
+            },
             tcp_keepalive,
-        };
-        let conditions = Conditions::next_door(TcpLimits::KERNEL_DEFAULT, Hz::new(250));
-        Timing::new(alive, Settings::new(7200, 75, 9).unwrap(), &conditions)
+        }
+    }
+
+    fn conditions() -> Conditions {
+        Conditions::next_door(TcpLimits::KERNEL_DEFAULT, Hz::new(250))
     }
 
     #[test]
@@ -186,15 +262,56 @@ mod tests {
                 .unwrap()
                 .contains(60_000)
         );
-        // 0: the client at the first, the server never.
-        assert!(
-            timing(Side::Client, 15, 0, true)
-                .drop
-                .unwrap()
-                .contains(15_000)
-        );
+    }
+
+    #[test]
+    fn a_count_of_zero_ends_idle_sessions_or_none() {
+        let client = timing(Side::Client, 15, 0, true);
+        assert!(client.drop.unwrap().contains(15_000));
+        // It gives up without a message, so nothing is in flight.
+        assert_eq!(client.first_message_s, None);
+        assert_eq!(client.layers[2].drop, None);
         let server = timing(Side::Server, 15, 0, true);
         assert_eq!(server.drops_first, Some(LayerName::Retransmission));
+        let old = Alive {
+            zero_count: ZeroCount::EndsIdle,
+            ..alive(Side::Server, 15, 0, true)
+        };
+        assert!(old.ends_idle() && old.gives_up().unwrap().contains(15_000));
+        let off = alive(Side::Client, 0, 0, true);
+        assert!(!off.ends_idle() && off.gives_up().is_none());
+    }
+
+    #[test]
+    fn a_lost_message_costs_a_resend_and_a_lost_probe_no_more_than_a_message() {
+        let silence = |alive: Alive, time, probes| {
+            let settings = Settings::new(time, 10, probes).unwrap();
+            let silence = alive.silence(settings, &conditions(), 1000);
+            (silence.none_lost_ms, silence.one_lost_ms)
+        };
+        let messages = alive(Side::Client, 60, 3, true);
+        assert_eq!(silence(messages, 7200, 9), (Some(60_060), Some(61_060)));
+        // The kernel speaks first, and its lost probe is made good by another.
+        let (none, one) = silence(messages, 30, 9);
+        assert!(
+            none < Some(34_000) && one < Some(46_000),
+            "{none:?} {one:?}"
+        );
+        // It drops at 40 s, before SSH speaks.
+        assert_eq!(silence(messages, 30, 1).1, None);
+        // It would at 65 s, and SSH speaks before.
+        assert_eq!(silence(messages, 55, 1).1, Some(60_060));
+        // Either may come first, and be the one that is lost.
+        assert_eq!(silence(messages, 58, 1).1, Some(61_060));
+        let kernel = alive(Side::Client, 0, 3, true);
+        assert_eq!(silence(kernel, 7200, 1).1, None);
+        let nothing = alive(Side::Client, 0, 3, false);
+        assert_eq!(silence(nothing, 7200, 9), (None, None));
+        // Ended after a minute whatever the kernel does.
+        assert_eq!(
+            silence(alive(Side::Client, 60, 0, true), 30, 9),
+            (None, None)
+        );
     }
 
     #[test]
