@@ -17,7 +17,7 @@ use nix::fcntl::{
     AtFlags, OFlag, OpenHow, ResolveFlag, open, openat, openat2, readlink, readlinkat, renameat,
 };
 use nix::sys::stat::{FileStat, Mode, SFlag, fchmod, fstat, fstatat, mkdirat};
-use nix::unistd::{UnlinkatFlags, fsync, symlinkat, unlinkat};
+use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, fsync, symlinkat, unlinkat};
 use thiserror::Error;
 
 /// What went wrong with a file.
@@ -246,7 +246,8 @@ impl Root {
     }
 
     /// Puts a file in place, whole: a temporary file in the same folder, fsync,
-    /// rename, fsync of the folder. Folders on the way are made.
+    /// rename, fsync of the folder. Its owner and group stay who they are. Folders
+    /// on the way are made, for the owner alone if the file is.
     ///
     /// # Errors
     /// [`FileError::Link`] or [`FileError::NotAFile`] if something else stands
@@ -255,7 +256,7 @@ impl Root {
     pub fn replace(&self, path: impl AsRef<Path>, bytes: &[u8], mode: u32) -> Result<()> {
         let path = path.as_ref();
         let failed = |e: Errno| self.unwritable(path, e);
-        let (dir, name) = self.place(path)?;
+        let (dir, name, before) = self.place(path, folder_mode(mode))?;
         let temporary = format!(".{name}.new");
         remove_at(&dir, &temporary).map_err(failed)?;
         let put = || -> io::Result<()> {
@@ -263,6 +264,9 @@ impl Root {
             let mode = Mode::from_bits_truncate(mode);
             let mut file = File::from(openat(&dir, temporary.as_str(), flags, mode)?);
             file.write_all(bytes)?;
+            if let Some(before) = before {
+                keep_owner(&file, &before)?;
+            }
             // The umask may have taken bits away.
             fchmod(&file, mode)?;
             file.sync_all()?;
@@ -285,7 +289,7 @@ impl Root {
     pub fn remove(&self, path: impl AsRef<Path>) -> Result<bool> {
         let path = path.as_ref();
         let failed = |e: Errno| self.unwritable(path, e);
-        let (dir, name) = match self.folder(path, false) {
+        let (dir, name) = match self.folder(path, None) {
             Ok(place) => place,
             Err(FileError::Write { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
                 return Ok(false);
@@ -299,6 +303,19 @@ impl Root {
         Ok(removed)
     }
 
+    /// Removes a folder, if it is empty.
+    ///
+    /// # Errors
+    /// [`FileError::Write`].
+    pub fn remove_folder(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let (dir, name) = self.folder(path, None)?;
+        match unlinkat(&dir, name, UnlinkatFlags::RemoveDir) {
+            Ok(()) | Err(Errno::ENOENT | Errno::ENOTEMPTY | Errno::EEXIST) => Ok(()),
+            Err(e) => Err(self.unwritable(path, e)),
+        }
+    }
+
     /// Puts a symbolic link in place, over another one if need be.
     ///
     /// # Errors
@@ -306,7 +323,7 @@ impl Root {
     pub fn link(&self, path: impl AsRef<Path>, target: impl AsRef<Path>) -> Result<()> {
         let path = path.as_ref();
         let failed = |e: Errno| self.unwritable(path, e);
-        let (dir, name) = self.folder(path, true)?;
+        let (dir, name) = self.folder(path, Some(FOR_ALL))?;
         match fstatat(&dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
             Ok(stat) if kind(&stat) == SFlag::S_IFLNK => {}
             Err(Errno::ENOENT) => {}
@@ -333,7 +350,7 @@ impl Root {
     /// [`FileError::Write`].
     pub fn open_private(&self, path: impl AsRef<Path>) -> Result<File> {
         let path = path.as_ref();
-        let (dir, name) = self.place(path)?;
+        let (dir, name, _) = self.place(path, FOR_ALL)?;
         let flags = OFlag::O_RDWR | OFlag::O_CREAT | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         openat(&dir, name, flags, Mode::S_IRUSR | Mode::S_IWUSR)
             .map(File::from)
@@ -388,21 +405,23 @@ impl Root {
         Ok(Path::new("/").join(inside))
     }
 
-    /// The folder that `path` is to be written in, and its name there; refused
-    /// if something stands there that is not a regular file.
-    fn place<'p>(&self, path: &'p Path) -> Result<(OwnedFd, &'p str)> {
-        let (dir, name) = self.folder(path, true)?;
+    /// The folder that `path` is to be written in, its name there, and what stands
+    /// there; refused if that is not a regular file.
+    fn place<'p>(&self, path: &'p Path, made: Mode) -> Result<Place<'p>> {
+        let (dir, name) = self.folder(path, Some(made))?;
         match fstatat(&dir, name, AtFlags::AT_SYMLINK_NOFOLLOW) {
-            Ok(stat) => self.require_file(path, &stat)?,
-            Err(Errno::ENOENT) => {}
-            Err(e) => return Err(self.unwritable(path, e)),
+            Ok(stat) => {
+                self.require_file(path, &stat)?;
+                Ok((dir, name, Some(stat)))
+            }
+            Err(Errno::ENOENT) => Ok((dir, name, None)),
+            Err(e) => Err(self.unwritable(path, e)),
         }
-        Ok((dir, name))
     }
 
     /// Opens the folder of `path`, following no link; `make` makes what is
-    /// missing, mode 0755.
-    fn folder<'p>(&self, path: &'p Path, make: bool) -> Result<(OwnedFd, &'p str)> {
+    /// missing, with that mode.
+    fn folder<'p>(&self, path: &'p Path, make: Option<Mode>) -> Result<(OwnedFd, &'p str)> {
         let invalid = || self.unwritable(path, Errno::EINVAL);
         let name = path
             .file_name()
@@ -421,23 +440,26 @@ impl Root {
         Ok((dir, name))
     }
 
-    fn step(&self, dir: &OwnedFd, step: &Path, so_far: &Path, make: bool) -> Result<OwnedFd> {
+    fn step(
+        &self,
+        dir: &OwnedFd,
+        step: &Path,
+        so_far: &Path,
+        make: Option<Mode>,
+    ) -> Result<OwnedFd> {
         let failed = |e: Errno| self.unwritable(so_far, e);
         let flags = OFlag::O_RDONLY | OFlag::O_DIRECTORY | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let enter = || openat(dir, step, flags, Mode::empty());
-        match enter() {
-            Err(Errno::ENOENT) if make => {
-                let mode = Mode::from_bits_truncate(0o755);
-                match mkdirat(dir, step, mode) {
-                    // The umask may have taken bits away.
-                    Ok(()) => enter()
-                        .and_then(|made| fchmod(&made, mode).map(|()| made))
-                        .map_err(failed),
-                    Err(Errno::EEXIST) => enter().map_err(failed),
-                    Err(e) => Err(failed(e)),
-                }
-            }
-            Err(Errno::ENOTDIR | Errno::ELOOP) => {
+        match (enter(), make) {
+            (Err(Errno::ENOENT), Some(mode)) => match mkdirat(dir, step, mode) {
+                // The umask may have taken bits away.
+                Ok(()) => enter()
+                    .and_then(|made| fchmod(&made, mode).map(|()| made))
+                    .map_err(failed),
+                Err(Errno::EEXIST) => enter().map_err(failed),
+                Err(e) => Err(failed(e)),
+            },
+            (Err(Errno::ENOTDIR | Errno::ELOOP), _) => {
                 let is_link = fstatat(dir, step, AtFlags::AT_SYMLINK_NOFOLLOW)
                     .is_ok_and(|stat| kind(&stat) == SFlag::S_IFLNK);
                 let path = self.display(so_far);
@@ -447,7 +469,7 @@ impl Root {
                     failed(Errno::ENOTDIR)
                 })
             }
-            other => other.map_err(failed),
+            (other, _) => other.map_err(failed),
         }
     }
 
@@ -477,6 +499,29 @@ impl Root {
             source: e.into(),
         }
     }
+}
+
+/// A folder, a name in it, and what stands there.
+type Place<'p> = (OwnedFd, &'p str, Option<FileStat>);
+
+/// The mode of folders that all may look into.
+const FOR_ALL: Mode = Mode::from_bits_truncate(0o755);
+
+/// The mode of folders that are made for a file of this mode.
+fn folder_mode(mode: u32) -> Mode {
+    match mode & 0o077 {
+        0 => Mode::S_IRWXU,
+        _ => FOR_ALL,
+    }
+}
+
+fn keep_owner(file: &File, before: &FileStat) -> nix::Result<()> {
+    let now = fstat(file)?;
+    if (now.st_uid, now.st_gid) == (before.st_uid, before.st_gid) {
+        return Ok(());
+    }
+    let (user, group) = (Uid::from_raw(before.st_uid), Gid::from_raw(before.st_gid));
+    fchown(file, Some(user), Some(group))
 }
 
 /// That nothing is there is an answer, not a failure.

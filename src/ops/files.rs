@@ -1,6 +1,6 @@
 //! Several changes to files as one: all or none.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
@@ -79,6 +79,8 @@ impl Change {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FilePlan {
     steps: Vec<(Change, Change)>,
+    /// Folders that are made on the way, the innermost first.
+    folders: Vec<PathBuf>,
 }
 
 /// The largest file that is kept in memory to be restored.
@@ -108,6 +110,7 @@ impl FilePlan {
             },
         };
         if undo != change {
+            self.folders.extend(missing_folders(root, change.file())?);
             self.steps.push((change, undo));
         }
         Ok(())
@@ -152,6 +155,10 @@ impl FilePlan {
                 left.push(format!("{} ({})", file.display(), chain(&e)));
             }
         }
+        for folder in &self.folders {
+            // One that somebody else has begun to use is left.
+            let _ = root.remove_folder(folder);
+        }
         let cause = Box::new(cause);
         match left.is_empty() {
             // The files are as before; what is left is the cause's to say.
@@ -160,6 +167,18 @@ impl FilePlan {
             false => Error::NotUndone { left, cause },
         }
     }
+}
+
+/// The folders of a file that are not there, the innermost first.
+fn missing_folders(root: &Root, file: &Path) -> Result<Vec<PathBuf>> {
+    let mut missing = Vec::new();
+    for folder in file.ancestors().skip(1) {
+        if root.exists(folder)? {
+            break;
+        }
+        missing.push(folder.to_owned());
+    }
+    Ok(missing)
 }
 
 /// Brings back what stood there, whatever stands there now.
