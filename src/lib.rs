@@ -38,6 +38,7 @@
 //! | 0 | [`root`] | the file tree we act on | files under a root |
 //! | 1 | [`kernel`] | one file for each kernel interface | /proc, netlink, syscalls |
 //! | 1 | [`boot`] | what decides the next boot | files under a root, systemctl |
+//! | 1 | [`ssh`] | the client's, the server's and PuTTY's configuration | files under a root, `ssh -G`, `sshd -T` |
 //! | 2 | [`ops`] | one file for each job: read, plan, carry out, report | |
 //!
 //! The command's own room, `cli`, belongs to the binary: arguments and
@@ -61,3 +62,4 @@ pub mod kernel;
 pub mod model;
 pub mod ops;
 pub mod root;
+pub mod ssh;

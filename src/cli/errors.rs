@@ -7,6 +7,7 @@ use keepalivectl::chain::{causes, chain};
 use keepalivectl::kernel;
 use keepalivectl::model::plan::Impossible;
 use keepalivectl::ops;
+use keepalivectl::ssh;
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
@@ -47,6 +48,9 @@ fn advice(error: &(dyn Error + 'static)) -> Vec<String> {
         return lab_advice(source);
     }
     if let Some(advice) = error.downcast_ref().and_then(plan_advice) {
+        return vec![advice];
+    }
+    if let Some(advice) = causes(error).find_map(ssh_advice) {
         return vec![advice];
     }
     let denied = causes(error)
@@ -99,6 +103,26 @@ fn lab_advice(cause: &io::Error) -> Vec<String> {
         }
         _ => Vec::new(),
     }
+}
+
+/// What a program of OpenSSH needs.
+fn ssh_advice(link: &(dyn Error + 'static)) -> Option<String> {
+    let error = match link.downcast_ref() {
+        Some(ops::Error::Ssh(e)) => e,
+        _ => link.downcast_ref()?,
+    };
+    let ssh::Error::Refused { command, message } = error else {
+        return None;
+    };
+    if message.contains("privilege separation directory") {
+        return Some(
+            "it is made when the service starts: start it once, or sudo mkdir -m 0755 /run/sshd"
+                .to_owned(),
+        );
+    }
+    // It may not read its own keys.
+    let unprivileged = command.starts_with("sshd") && !geteuid().is_root();
+    unprivileged.then(|| format!("run it as root: sudo {}", command_line()))
 }
 
 /// What else can be done where no settings help.

@@ -41,6 +41,14 @@ impl Span {
         }
     }
 
+    /// The time of one of the two, whichever it is.
+    pub fn or_around(self, other: Span) -> Span {
+        Span {
+            earliest_ms: self.earliest_ms.min(other.earliest_ms),
+            latest_ms: self.latest_ms.max(other.latest_ms),
+        }
+    }
+
     /// Whether a measured time lies in the span.
     pub fn contains(self, ms: u64) -> bool {
         (self.earliest_ms..=self.latest_ms).contains(&ms)
@@ -127,5 +135,6 @@ mod tests {
         assert_eq!((both.earliest_ms, both.latest_ms), (15, 17));
         assert!(both.contains(15) && both.contains(17) && !both.contains(18));
         assert_eq!(both.or_sooner(Span::exactly(16)).latest_ms, 16);
+        assert_eq!(both.or_around(Span::exactly(16)), both);
     }
 }

@@ -5,7 +5,7 @@ use serde::Serialize;
 use super::{Result, require_machine, settings, warnings};
 use crate::kernel::netns::NetNs;
 use crate::kernel::{conntrack, tick};
-use crate::model::check::{Check, Verdict, check as verdict_on, silence_ms};
+use crate::model::check::{Check, Silence, Verdict, silence_ms};
 use crate::model::path::{PATHS, Path};
 use crate::model::span::{as_difference, as_seconds};
 use crate::model::{Hz, Partial, Settings};
@@ -84,11 +84,9 @@ pub fn check(
     } else {
         paths.to_vec()
     };
-    let mut checks: Vec<PathCheck> = paths.iter().map(|p| on_path(settings, p, hz)).collect();
-    let given = idle_timeout_s.map(|s| on_timeout(settings, "the idle timeout given", s, hz));
     let conntrack = netns.enter(conntrack::established_timeout_s)??;
-    let own = conntrack.map(|s| on_timeout(settings, "conntrack here", s, hz));
-    checks.extend(given.into_iter().chain(own));
+    let kept = Silence::kept(settings, hz);
+    let checks = verdicts(&paths, idle_timeout_s, conntrack, kept, Silence::ENDLESS);
     let worst = checks.iter().map(|path| path.verdict).max();
     let margins: Option<Vec<i64>> = checks.iter().map(|path| path.margin_ms).collect();
     Ok(CheckReport {
@@ -107,29 +105,35 @@ pub fn check(
     })
 }
 
-fn on_path(settings: Settings, path: &Path, hz: Option<Hz>) -> PathCheck {
-    let counted = PathCheck {
-        path: Some(path.name),
-        ..on_timeout(settings, path.title, path.idle_timeout_s, hz)
+/// The verdicts on paths, on an idle timeout that was given and on this machine's
+/// own conntrack. `in_bytes` are the silences of a path that counts bytes.
+pub(super) fn verdicts(
+    paths: &[&'static Path],
+    idle_timeout_s: Option<u32>,
+    conntrack_s: Option<u32>,
+    silence: Silence,
+    in_bytes: Silence,
+) -> Vec<PathCheck> {
+    let on_path = |path: &&'static Path| {
+        let refreshed_by_keepalive = path.refreshed_by_keepalive();
+        let counting = if refreshed_by_keepalive {
+            silence
+        } else {
+            in_bytes
+        };
+        PathCheck {
+            path: Some(path.name),
+            refreshed_by_keepalive,
+            ..on_timeout(counting, path.title, path.idle_timeout_s)
+        }
     };
-    match path.refreshed_by_keepalive() {
-        true => counted,
-        false => PathCheck {
-            refreshed_by_keepalive: false,
-            verdict: Verdict::Unsafe,
-            margin_ms: None,
-            ..counted
-        },
-    }
+    let given = idle_timeout_s.map(|s| on_timeout(silence, "the idle timeout given", s));
+    let own = conntrack_s.map(|s| on_timeout(silence, "conntrack here", s));
+    paths.iter().map(on_path).chain(given).chain(own).collect()
 }
 
-fn on_timeout(
-    settings: Settings,
-    title: &'static str,
-    idle_timeout_s: u32,
-    hz: Option<Hz>,
-) -> PathCheck {
-    let Check { verdict, margin_ms } = verdict_on(settings, idle_timeout_s, hz);
+fn on_timeout(silence: Silence, title: &'static str, idle_timeout_s: u32) -> PathCheck {
+    let Check { verdict, margin_ms } = silence.check(idle_timeout_s);
     PathCheck {
         path: None,
         title,

@@ -1,8 +1,10 @@
 //! Several changes to files as one: all or none.
 
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
+use similar::TextDiff;
 
 use super::{Error, Result};
 use crate::chain::chain;
@@ -47,12 +49,34 @@ impl Change {
         }
     }
 
+    /// A file with other text, and the permissions that it has; a new one gets
+    /// `new_mode`.
+    ///
+    /// # Errors
+    /// What stands there cannot be read.
+    pub fn edit(root: &Root, file: &Path, text: String, new_mode: u32) -> Result<Change> {
+        let before = root.read(file, LIMIT)?;
+        Ok(Change::Write {
+            file: file.to_owned(),
+            text: text.into_bytes(),
+            mode: before.map_or(new_mode, |before| before.mode),
+        })
+    }
+
     /// The file or link that is changed.
     pub fn file(&self) -> &PathBuf {
         match self {
             Change::Write { file, .. } | Change::Link { file, .. } | Change::Remove { file } => {
                 file
             }
+        }
+    }
+
+    /// The text of the file that it makes.
+    fn text(&self) -> Cow<'_, str> {
+        match self {
+            Change::Write { text, .. } => String::from_utf8_lossy(text),
+            _ => Cow::Borrowed(""),
         }
     }
 
@@ -125,6 +149,23 @@ impl FilePlan {
     pub fn changes(&self, root: &Root) -> Vec<Change> {
         let shown = |(change, _): &(Change, Change)| change.clone().shown(root);
         self.steps.iter().map(shown).collect()
+    }
+
+    /// The changes to texts, as a unified diff.
+    pub fn diff(&self, root: &Root) -> String {
+        let changed = |(change, undo): &(Change, Change)| {
+            let name = root.display(change.file());
+            let header = |side: &Change| match side {
+                Change::Remove { .. } => "/dev/null".to_owned(),
+                _ => name.display().to_string(),
+            };
+            let (before, after) = (undo.text(), change.text());
+            TextDiff::from_lines(before.as_ref(), after.as_ref())
+                .unified_diff()
+                .header(&header(undo), &header(change))
+                .to_string()
+        };
+        self.steps.iter().map(changed).collect()
     }
 
     /// Makes all changes in order. If one fails, those made are undone.

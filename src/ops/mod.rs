@@ -18,6 +18,7 @@ pub mod profiles;
 pub mod revert;
 pub mod show;
 pub mod sockets;
+pub mod ssh;
 pub mod time_to_drop;
 pub mod verify;
 
@@ -81,6 +82,38 @@ pub enum Error {
     /// No settings do what was wished for.
     #[error(transparent)]
     Impossible(#[from] Impossible),
+    /// No interval and count do what was wished for.
+    #[error(transparent)]
+    SshImpossible(#[from] crate::model::ssh::plan::Impossible),
+    /// A configuration of SSH.
+    #[error(transparent)]
+    Ssh(#[from] crate::ssh::Error),
+    /// What was written is overruled.
+    #[error("{option} would not take effect{}", because(.line))]
+    NotInEffect {
+        /// The option.
+        option: &'static str,
+        /// The line that is met first.
+        line: Option<crate::ssh::Line>,
+    },
+    /// The server's main file includes no drop-ins.
+    #[error(
+        "{} has no Include of the drop-ins in /etc/ssh/sshd_config.d, so one would not count; \
+         --edit-main puts the lines at the top of the file itself",
+        main.display()
+    )]
+    NoInclude {
+        /// The main file.
+        main: PathBuf,
+    },
+    /// A server that takes a count of 0 for something else.
+    #[error(
+        "before OpenSSH 8.2, as here, a count of 0 ends every session that is idle for one interval"
+    )]
+    EndsIdle,
+    /// The files are written, and the running server does not know.
+    #[error("the settings are written, but the running sshd goes on with the old ones")]
+    NotReloaded(#[source] Box<Error>),
     /// A path that no keepalive probe refreshes.
     #[error(
         "no settings keep an idle connection through {} ({}): it counts bytes, and a keepalive \
@@ -180,7 +213,7 @@ impl Error {
     pub fn left_changed(&self) -> bool {
         match self {
             Error::NotUndone { .. } | Error::Kernel(kernel::Error::NotUndone { .. }) => true,
-            Error::NotRearmed(_) => true,
+            Error::NotRearmed(_) | Error::NotReloaded(_) => true,
             Error::Undone(cause) => cause.left_changed(),
             _ => false,
         }
@@ -191,10 +224,18 @@ impl Error {
         match self {
             Error::Settings(_) | Error::UserTimeout(_) | Error::Limits(_) => true,
             Error::NotTheMachine { .. } | Error::TooManyEvents { .. } => true,
-            Error::BeyondSocket { .. } => true,
+            Error::BeyondSocket { .. } | Error::EndsIdle => true,
+            Error::SshImpossible(e) => matches!(e, crate::model::ssh::plan::Impossible::NoWish),
             Error::Impossible(e) => matches!(e, Impossible::NoWish | Impossible::TooManyLost),
             _ => false,
         }
+    }
+}
+
+fn because(line: &Option<crate::ssh::Line>) -> String {
+    match line {
+        Some(line) => format!(": {line} is met first, and the first one wins"),
+        None => String::new(),
     }
 }
 

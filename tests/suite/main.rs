@@ -28,5 +28,6 @@ mod sandbox;
 mod scale;
 mod show;
 mod sockets;
+mod ssh;
 mod time_to_drop;
 mod unit;

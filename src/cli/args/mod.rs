@@ -1,6 +1,7 @@
 //! The arguments, and the help that teaches them.
 
 mod sockets;
+mod ssh;
 mod values;
 
 use std::path::PathBuf;
@@ -12,6 +13,7 @@ use keepalivectl::model::duration::parse_with_unit;
 use keepalivectl::model::{Hz, ProfileName};
 
 pub use sockets::{ChangeArguments, Sockets, SocketsCommand, set};
+pub use ssh::{IntervalAndCount, SetWhose, Show, Ssh, SshCommand, UnsetWhose, client, server};
 pub use values::{
     AllValues, Between, ConditionArguments, Namespace, PurposeArguments, SomeValues, StateWord,
 };
@@ -35,6 +37,9 @@ Examples:
   sudo keepalivectl sockets             what does each open connection have?
   sudo keepalivectl sockets rearm --all let those already open follow, too
   sudo keepalivectl netns list          what do the containers have?
+  keepalivectl ssh show db1             will an idle SSH session survive, and what ends it?
+  keepalivectl ssh set client --interval 60 --count 3
+                                        it shall survive
   keepalivectl verify && echo all well  for monitoring: 3 means drift
 
 Durations: 75 or 75s, 2m, 2h11m15s. A bare number is seconds.
@@ -44,8 +49,8 @@ Exit codes:
   1  it failed and nothing is changed; or `sockets rearm` and `sockets set` could not
      touch some of the sockets
   2  the command line is wrong
-  3  the answer is no: verify found drift, check found it not safe, or measure
-     found another time than predicted
+  3  the answer is no: verify found drift, check or ssh show found it not safe, or
+     measure found another time than predicted
   4  it failed and could not undo what it had done: the message says what is left";
 
 const GLOBAL: &str = "Global options";
@@ -149,6 +154,9 @@ pub enum Command {
     /// the timer that runs, and the time left if its peer is silent. Whose
     /// process may not be touched (without root), only the timer is known.
     Sockets(Box<Sockets>),
+
+    /// Show, plan and set SSH's own keepalives, and what they add up to with the kernel's
+    Ssh(Ssh),
 
     /// Look into the network namespaces of this machine
     Netns {

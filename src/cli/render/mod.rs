@@ -10,6 +10,7 @@ pub mod plan;
 pub mod profile;
 pub mod show;
 pub mod sockets;
+pub mod ssh;
 pub mod time_to_drop;
 pub mod verify;
 

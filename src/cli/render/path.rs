@@ -67,8 +67,16 @@ pub fn check(report: &CheckReport) -> String {
         at_most(report.silence_ms),
         at_most(report.silence_one_lost_ms)
     ));
+    text.push_str(&checks(&report.paths));
+    text.push_str(&next_steps(report));
+    text.push_str(&warnings(&report.warnings));
+    text
+}
+
+/// Each path with its verdict.
+pub(super) fn checks(paths: &[PathCheck]) -> String {
     let mut rows = table(&["PATH", "IDLE TIMEOUT", "VERDICT", "MARGIN"]);
-    for path in &report.paths {
+    for path in paths {
         rows.add_row([
             path.path.unwrap_or(path.title).to_owned(),
             seconds(path.idle_timeout_s.into()),
@@ -79,13 +87,10 @@ pub fn check(report: &CheckReport) -> String {
     if let Some(names) = rows.column_mut(0) {
         names.set_constraint(ColumnConstraint::ContentWidth);
     }
-    text.push_str(&lines(&rows));
-    text.push_str(
-        "\nMARGIN: what is left with one probe lost, late timers and a second for the way.\n",
-    );
-    text.push_str(&next_steps(report));
-    text.push_str(&warnings(&report.warnings));
-    text
+    format!(
+        "{}\nMARGIN: what is left with one probe lost, late timers and a second for the way.\n",
+        lines(&rows)
+    )
 }
 
 fn answer(report: &CheckReport) -> String {

@@ -10,17 +10,18 @@
 //! | `retransmission` | SSH's message is data in flight, which the kernel gives up to send again | [`in_flight`](mod@super::time_to_drop::in_flight) |
 //!
 //! From SSH's first message on, the kernel's keepalive rests: there is data in
-//! flight. A count of 0 means that no message is ever sent, or that nothing ends
-//! the session: see [`ZeroCount`].
+//! flight. What a count of 0 means, and how long an interval is, depends on the
+//! version: see [`Habits`].
 
 pub mod plan;
+pub mod resend;
 
 use serde::Serialize;
 
 use super::check::Silence;
 use super::settings::Settings;
-use super::span::Span;
-use super::time_to_drop::{Conditions, idle, in_flight};
+use super::span::{Span, as_seconds_if_any};
+use super::time_to_drop::{Conditions, idle};
 
 /// The most by which poll(2) is late (`MAX_SLACK` in fs/select.c).
 const POLL_LATE_MS: u64 = 100;
@@ -37,15 +38,40 @@ pub enum Side {
     Putty,
 }
 
-/// What a count of 0 means.
+/// What depends on the version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ZeroCount {
-    /// A session without data for one interval is ended, its peer alive or not,
-    /// and no message is sent: the client, and servers before OpenSSH 8.2.
-    EndsIdle,
-    /// Messages are sent, and nothing is made of their answers: servers from
-    /// OpenSSH 8.2 on.
-    NeverEnds,
+pub struct Habits {
+    /// Whether a count of 0 ends a session that is without data for one interval,
+    /// its peer alive or not, and without a message before. If not, messages are
+    /// sent, and nothing is made of their answers.
+    pub zero_ends_idle: bool,
+    /// Whether an interval may last twice as long: where it ends in the same second
+    /// of the clock as one that is on time, another one is waited for. Most do.
+    pub waits_twice: bool,
+}
+
+impl Habits {
+    /// The client's, in each version.
+    pub const CLIENT: Habits = Habits {
+        zero_ends_idle: true,
+        waits_twice: false,
+    };
+
+    /// PuTTY's, which has no count.
+    pub const PUTTY: Habits = Habits {
+        zero_ends_idle: false,
+        waits_twice: false,
+    };
+
+    /// The server's, by its version; the newest's if it is not known. A count of 0
+    /// is for never since 8.2, and 9.2 to 9.4 wait twice
+    /// (`wait_until_can_do_something` in serverloop.c compared with `>`).
+    pub fn of_server(version: Option<(u32, u32)>) -> Habits {
+        Habits {
+            zero_ends_idle: version.is_some_and(|version| version < (8, 2)),
+            waits_twice: version.is_some_and(|version| ((9, 2)..(9, 5)).contains(&version)),
+        }
+    }
 }
 
 /// What one side of a connection is set to.
@@ -57,11 +83,14 @@ pub struct Alive {
     pub interval_s: u32,
     /// Messages without an answer; none for PuTTY, whose messages want none.
     pub count_max: Option<u32>,
-    /// What a count of 0 means.
+    /// What depends on the version.
     #[serde(skip)]
-    pub zero_count: ZeroCount,
+    pub habits: Habits,
     /// Whether SO_KEEPALIVE is on.
     pub tcp_keepalive: bool,
+    /// Whether the session goes through another program's connection (ProxyJump,
+    /// ProxyCommand), which has no TCP socket of its own.
+    pub proxied: bool,
 }
 
 /// One of the mechanisms.
@@ -89,8 +118,14 @@ pub struct Layer {
 /// What happens to an idle session whose peer is silent from second 0 on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Timing {
-    /// When SSH speaks first; none if it does not.
+    /// When SSH speaks first, if all is on time; none if it does not.
     pub first_message_s: Option<u32>,
+    /// When it has spoken at the latest.
+    #[serde(
+        rename = "first_message_latest_s",
+        serialize_with = "as_seconds_if_any"
+    )]
+    pub first_message_latest_ms: Option<u64>,
     /// The three mechanisms.
     pub layers: [Layer; 3],
     /// The one that ends the session; none if nothing does.
@@ -103,8 +138,7 @@ pub struct Timing {
 impl Alive {
     /// Whether an idle session is ended after one interval, though its peer lives.
     pub fn ends_idle(&self) -> bool {
-        let zero = self.count_max == Some(0) && self.zero_count == ZeroCount::EndsIdle;
-        zero && self.interval_s > 0
+        self.count_max == Some(0) && self.habits.zero_ends_idle && self.interval_s > 0
     }
 
     /// When the first message is sent on an idle session; none if none is.
@@ -127,20 +161,30 @@ impl Alive {
                 earliest_ms: at_ms.saturating_sub(1000),
                 latest_ms: at_ms.saturating_add(late_ms),
             }),
-            (_, Side::Server | Side::Putty) => Some(Span {
-                earliest_ms: at_ms,
-                latest_ms: at_ms.saturating_add(late_ms.saturating_mul(number)),
-            }),
+            (_, Side::Server | Side::Putty) => {
+                let latest_ms = at_ms.saturating_add(late_ms.saturating_mul(number));
+                let waits = if self.habits.waits_twice { 2 } else { 1 };
+                Some(Span {
+                    earliest_ms: at_ms,
+                    latest_ms: latest_ms.saturating_mul(waits),
+                })
+            }
         }
     }
 
     /// When SSH itself gives up: where it would send one more message after
     /// `count max` unanswered ones.
     pub fn gives_up(&self) -> Option<Span> {
-        match (self.count_max, self.zero_count) {
-            (None, _) | (Some(0), ZeroCount::NeverEnds) => None,
-            (Some(count), _) => self.interval(u64::from(count) + 1),
+        match self.count_max {
+            None => None,
+            Some(0) if !self.habits.zero_ends_idle => None,
+            Some(count) => self.interval(u64::from(count) + 1),
         }
+    }
+
+    /// Whether the kernel's keepalive is on, on a socket of its own.
+    fn is_kept(&self) -> bool {
+        self.tcp_keepalive && !self.proxied
     }
 
     /// The longest silences of a healthy idle session: SSH's messages end them, and
@@ -148,7 +192,7 @@ impl Alive {
     /// within `resend_ms`.
     pub fn silence(&self, settings: Settings, conditions: &Conditions, resend_ms: u64) -> Silence {
         let messages = self.messages(resend_ms);
-        if !self.tcp_keepalive || self.ends_idle() {
+        if !self.is_kept() || self.ends_idle() {
             return messages;
         }
         let kept = Silence::kept(settings, conditions.hz);
@@ -185,9 +229,10 @@ impl Timing {
     /// For a session that is idle, with the kernel's settings on that side.
     pub fn new(alive: Alive, settings: Settings, conditions: &Conditions) -> Timing {
         let first = alive.first_message();
-        let resent = first.map(|at| at.then(in_flight(conditions).drop));
+        let in_a_socket = first.filter(|_| !alive.proxied);
+        let resent = in_a_socket.map(|at| at.then(resend::gives_up(conditions)));
         let kept = alive
-            .tcp_keepalive
+            .is_kept()
             .then(|| idle(settings, None, conditions.hz).drop);
         // From the first message on the kernel's keepalive rests.
         let kept = kept.filter(|kept| first.is_none_or(|at| kept.earliest_ms < at.latest_ms));
@@ -213,6 +258,7 @@ impl Timing {
             .min();
         Timing {
             first_message_s: first.map(|_| alive.interval_s),
+            first_message_latest_ms: first.map(|first| first.latest_ms),
             layers,
             drops_first: first_of.map(|(name, _)| name),
             drop: first_of.map(|(_, drop)| Span {
@@ -239,11 +285,13 @@ mod tests {
             side,
             interval_s,
             count_max: (side != Side::Putty).then_some(count_max),
-            zero_count: match side {
-                Side::Server => ZeroCount::NeverEnds,
-                _ => ZeroCount::EndsIdle,
+            habits: match side {
+                Side::Client => Habits::CLIENT,
+                Side::Server => Habits::of_server(None),
+                Side::Putty => Habits::PUTTY,
             },
             tcp_keepalive,
+            proxied: false,
         }
     }
 
@@ -274,7 +322,7 @@ mod tests {
         let server = timing(Side::Server, 15, 0, true);
         assert_eq!(server.drops_first, Some(LayerName::Retransmission));
         let old = Alive {
-            zero_count: ZeroCount::EndsIdle,
+            habits: Habits::of_server(Some((8, 1))),
             ..alive(Side::Server, 15, 0, true)
         };
         assert!(old.ends_idle() && old.gives_up().unwrap().contains(15_000));
@@ -324,6 +372,41 @@ mod tests {
             "{drop:?}"
         );
         assert!(looks_long.layers[0].drop.unwrap().contains(3_720_000));
+    }
+
+    #[test]
+    fn some_servers_wait_twice() {
+        for (version, latest_ms) in [
+            ((9, 1), 8008),
+            ((9, 2), 16_016),
+            ((9, 4), 16_016),
+            ((9, 5), 8008),
+        ] {
+            let server = Alive {
+                habits: Habits::of_server(Some(version)),
+                ..alive(Side::Server, 2, 3, true)
+            };
+            let gives_up = server.gives_up().unwrap();
+            assert_eq!(
+                (gives_up.earliest_ms, gives_up.latest_ms),
+                (8000, latest_ms),
+                "{version:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn through_a_proxy_only_ssh_notices() {
+        let proxied = Alive {
+            proxied: true,
+            ..alive(Side::Client, 120, 30, true)
+        };
+        let settings = Settings::new(60, 75, 9).unwrap();
+        let timing = Timing::new(proxied, settings, &conditions());
+        assert_eq!(timing.drops_first, Some(LayerName::Alive));
+        assert_eq!(timing.layers[1].drop.or(timing.layers[2].drop), None);
+        let silence = proxied.silence(settings, &conditions(), 1000);
+        assert_eq!(silence.none_lost_ms, Some(120_100));
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use serde::Serialize;
 use thiserror::Error;
 
-use super::{Alive, Side, ZeroCount};
+use super::{Alive, Habits, Side};
 use crate::model::check::Verdict;
 use crate::model::duration::{milliseconds, seconds};
 
@@ -106,8 +106,9 @@ impl Planned {
             side,
             interval_s: self.interval_s,
             count_max: Some(self.count_max),
-            zero_count: ZeroCount::EndsIdle,
+            habits: Habits::of_server(None),
             tcp_keepalive: false,
+            proxied: false,
         }
     }
 

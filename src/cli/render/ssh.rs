@@ -1,0 +1,357 @@
+//! `ssh` for people.
+
+use keepalivectl::model::check::Verdict;
+use keepalivectl::model::duration::seconds;
+use keepalivectl::model::ssh::plan::{COUNTS, INTERVALS_S};
+use keepalivectl::model::ssh::{Layer, LayerName, Side, Timing};
+use keepalivectl::ops::ssh::{Reloaded, SetReport, SshPlanReport, SshReport, UnsetReport};
+use keepalivectl::ssh::{Origin, Source};
+
+use super::{
+    at_least, at_most, body, dropped_after, headline, lines, path, plain, table, warnings,
+};
+
+/// The answer, each layer, each option with where it comes from, and each path.
+pub fn show(report: &SshReport) -> String {
+    let mut text = headline(answer(report));
+    text.push_str("\n\n");
+    text.push_str(&layers(report));
+    text.push('\n');
+    text.push_str(&origins(report));
+    if !report.paths.is_empty() {
+        text.push('\n');
+        text.push_str(&path::checks(&report.paths));
+    }
+    if report
+        .verdict
+        .is_some_and(|verdict| verdict != Verdict::Safe)
+    {
+        text.push_str(&next_step(report));
+    }
+    text.push_str(&warnings(&report.warnings));
+    text
+}
+
+/// Whether it survives, and what ends it.
+fn answer(report: &SshReport) -> String {
+    let session = session(report);
+    let survives = match (report.verdict, report.survives_idle_ms) {
+        (Some(Verdict::Safe), _) => format!("Safe: {session} survives, one loss included"),
+        (Some(Verdict::Fragile), _) => format!("Fragile: one loss ends {session}"),
+        (Some(Verdict::Unsafe), _) => format!("Unsafe: {session} can be lost"),
+        (None, _) if report.alive.ends_idle() => {
+            let interval = seconds(report.alive.interval_s.into());
+            return format!(
+                "{} without data for {interval} is ended, its peer alive or not.",
+                capital(&session)
+            );
+        }
+        (None, Some(ms)) => format!(
+            "{} survives idle timeouts above {}",
+            capital(&session),
+            at_most(ms)
+        ),
+        (None, None) if report.silence_ms.is_some() => {
+            format!("{} forgives no lost probe", capital(&session))
+        }
+        (None, None) => format!("{} survives no idle timeout", capital(&session)),
+    };
+    match (report.timing.drops_first, report.timing.drop) {
+        (Some(first), Some(drop)) => format!(
+            "{survives}; a silent peer ends it after {} ({}).",
+            dropped_after(drop),
+            layer_name(report.alive.side, first)
+        ),
+        _ => format!("{survives}; a silent peer never ends it."),
+    }
+}
+
+fn session(report: &SshReport) -> String {
+    let subject = report.subject.as_deref().map(plain);
+    match (report.alive.side, subject) {
+        (Side::Client, Some(host)) => format!("an idle session to {host}"),
+        (Side::Client, None) => "an idle session to any host".to_owned(),
+        (Side::Server, Some(connection)) => format!("an idle session of {connection}"),
+        (Side::Server, None) => "an idle session to this server".to_owned(),
+        (Side::Putty, Some(name)) => format!("an idle PuTTY session ({name})"),
+        (Side::Putty, None) => "an idle PuTTY session".to_owned(),
+    }
+}
+
+fn capital(text: &str) -> String {
+    let mut letters = text.chars();
+    let first = letters.next().map(|c| c.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
+}
+
+fn layer_name(side: Side, name: LayerName) -> &'static str {
+    match (name, side) {
+        (LayerName::Alive, Side::Client) => "ServerAlive",
+        (LayerName::Alive, Side::Server) => "ClientAlive",
+        (LayerName::Alive, Side::Putty) => "PuTTY's keepalive",
+        (LayerName::TcpKeepalive, _) => "TCPKeepAlive",
+        (LayerName::Retransmission, _) => "retransmission",
+    }
+}
+
+fn layers(report: &SshReport) -> String {
+    let mut rows = table(&["LAYER", "GIVES UP AFTER", "AT THE LATEST", "HOW"]);
+    for layer in &report.timing.layers {
+        let first = match report.timing.drops_first == Some(layer.name) {
+            true => " (first)",
+            false => "",
+        };
+        let (earliest, latest) = match layer.drop {
+            Some(drop) => (at_least(drop.earliest_ms), at_most(drop.latest_ms)),
+            None => ("-".to_owned(), "-".to_owned()),
+        };
+        rows.add_row([
+            format!("{}{first}", layer_name(report.alive.side, layer.name)),
+            earliest,
+            latest,
+            how(report, layer),
+        ]);
+    }
+    lines(&rows)
+}
+
+/// How a layer comes to its end.
+fn how(report: &SshReport, layer: &Layer) -> String {
+    let alive = report.alive;
+    let interval = seconds(alive.interval_s.into());
+    match layer.name {
+        LayerName::Alive if alive.interval_s == 0 => "off: the interval is 0".to_owned(),
+        LayerName::Alive => match alive.count_max {
+            None => format!("a message every {interval}, which wants no answer"),
+            Some(0) if alive.ends_idle() => format!("{interval} without data"),
+            Some(0) => format!("a message every {interval}; a count of 0 is for never"),
+            Some(count) => format!("{interval} × ({count} + 1)"),
+        },
+        LayerName::TcpKeepalive if alive.proxied => "the session has no socket here".to_owned(),
+        LayerName::TcpKeepalive if !alive.tcp_keepalive => "off".to_owned(),
+        LayerName::TcpKeepalive if layer.drop.is_none() => {
+            "rests from SSH's first message on".to_owned()
+        }
+        LayerName::TcpKeepalive => {
+            format!("{} in force in the kernel; can be spoofed", report.settings)
+        }
+        LayerName::Retransmission if alive.proxied => "the session has no socket here".to_owned(),
+        LayerName::Retransmission => match report.timing.first_message_s {
+            Some(first) => format!(
+                "of SSH's first message, sent after {}; tcp_retries2 {}",
+                seconds(first.into()),
+                report.limits.retries2()
+            ),
+            None => "SSH sends nothing by itself".to_owned(),
+        },
+    }
+}
+
+fn origins(report: &SshReport) -> String {
+    let mut rows = table(&["OPTION", "VALUE", "FROM", "NOT COUNTING"]);
+    for origin in &report.origins {
+        let shadows: Vec<String> = origin.shadows.iter().map(ToString::to_string).collect();
+        rows.add_row([
+            origin.option.clone(),
+            plain(&origin.value),
+            from(report.alive.side, origin),
+            plain(&shadows.join(", ")),
+        ]);
+    }
+    lines(&rows)
+}
+
+fn from(side: Side, origin: &Origin) -> String {
+    match &origin.source {
+        Source::Default if side == Side::Putty => "PuTTY's default".to_owned(),
+        Source::Default => "OpenSSH's default".to_owned(),
+        Source::BatchMode => "Debian's default with BatchMode".to_owned(),
+        Source::CommandLine => "the command line".to_owned(),
+        Source::File(line) => plain(&format!("{}:{}", line.file, line.line)),
+        Source::Unknown => "not known: the files do not tell".to_owned(),
+    }
+}
+
+fn next_step(report: &SshReport) -> String {
+    let asked: Vec<String> = report
+        .paths
+        .iter()
+        .filter(|path| path.verdict != Verdict::Safe)
+        .map(|path| match path.path {
+            Some(name) => format!(" --path {name}"),
+            None => format!(" --idle-timeout {}", path.idle_timeout_s),
+        })
+        .collect();
+    format!("Try: keepalivectl ssh plan{}\n", asked.concat())
+}
+
+/// What was set, or would be.
+pub fn set(report: &SetReport) -> String {
+    let file = report.file.display();
+    let first = match (report.changed, report.dry_run) {
+        (true, true) => format!("{file} would be changed; nothing is written."),
+        (false, _) => format!("Unchanged: {file} says so already."),
+        (true, false) => format!("{file} is written."),
+    };
+    let mut text = match &report.in_effect {
+        Some(effect) => {
+            let written = if report.changed {
+                "Written"
+            } else {
+                "Unchanged"
+            };
+            headline(format!("{written}: {}", answer(effect)))
+        }
+        None => headline(first),
+    };
+    text.push('\n');
+    if report.dry_run {
+        text.push_str(&report.diff);
+        return text;
+    }
+    if let Some(effect) = &report.in_effect {
+        text.push_str(&format!("\n{}", origins(effect)));
+        text.push('\n');
+    }
+    text.push_str(&sessions(report));
+    text.push_str(&warnings(&report.warnings));
+    if let Some(effect) = &report.in_effect {
+        text.push_str(&warnings(&effect.warnings));
+    }
+    text
+}
+
+/// Whom it reaches.
+fn sessions(report: &SetReport) -> String {
+    let undo = match report.side {
+        Side::Client => "client",
+        Side::Server => "server",
+        Side::Putty if report.in_effect.is_none() => {
+            return "Import it on Windows: reg import FILE, or by a double click.\n".to_owned();
+        }
+        Side::Putty => "putty",
+    };
+    let reached = match (report.side, report.reloaded) {
+        (Side::Server, Some(Reloaded::Done)) => {
+            "The running sshd has read it: it counts for new sessions."
+        }
+        (Side::Server, Some(Reloaded::NotRunning)) => {
+            "No sshd is running: it counts when one starts."
+        }
+        (Side::Server, None) => {
+            "A running sshd reads it when it is reloaded: --reload does that, and ends no session."
+        }
+        _ => "It counts for new sessions; those that are open keep what they have.",
+    };
+    format!("{reached}\n`keepalivectl ssh unset {undo}` takes it out again.\n")
+}
+
+/// What was taken out, or would be.
+pub fn unset(report: &UnsetReport) -> String {
+    let named: Vec<String> = report
+        .files
+        .iter()
+        .map(|file| file.display().to_string())
+        .collect();
+    let changed: Vec<String> = report
+        .changes
+        .iter()
+        .map(|change| change.file().display().to_string())
+        .collect();
+    let first = match (report.changed, report.dry_run) {
+        (false, _) => format!(
+            "Unchanged: nothing that keepalivectl wrote is in {}.",
+            named.join(" or ")
+        ),
+        (true, true) => format!(
+            "{} would be changed; nothing is written.",
+            changed.join(", ")
+        ),
+        (true, false) => format!("Taken out of {}.", changed.join(", ")),
+    };
+    let mut text = format!("{}\n", headline(first));
+    if report.dry_run {
+        text.push_str(&report.diff);
+    }
+    match report.reloaded {
+        Some(Reloaded::Done) => text.push_str("The running sshd has read its files again.\n"),
+        Some(Reloaded::NotRunning) => text.push_str("No sshd is running.\n"),
+        None => {}
+    }
+    text
+}
+
+/// The options, as a shell takes them.
+pub fn options(options: &[String]) -> String {
+    let words: Vec<String> = options
+        .iter()
+        .map(|option| format!("-o {option}"))
+        .collect();
+    format!("{}\n", words.join(" "))
+}
+
+/// The interval and the count, what they do, and the commands that set them.
+pub fn plan(report: &SshPlanReport) -> String {
+    let planned = report.planned;
+    let mut text = headline(format!(
+        "interval {}, count {}",
+        seconds(planned.interval_s.into()),
+        planned.count_max
+    ));
+    text.push_str("\n\n");
+    let mut parts = table(&["", ""]);
+    let mut add = |name: &str, what: String| {
+        parts.add_row([name.to_owned(), what]);
+    };
+    if let (Some(timeout), Some(needs)) = (report.wish.idle_timeout_s, report.needs_ms) {
+        add(
+            "silence",
+            format!(
+                "{} at the most, one lost message and its way counted in, of {}",
+                at_most(needs),
+                seconds(timeout.into())
+            ),
+        );
+    }
+    add(
+        "dead peer",
+        dead_peer(&report.timing, report.wish.detect_within_s),
+    );
+    add(
+        "recommended",
+        format!(
+            "{}: an interval of {} to {} s and a count of {} to {}",
+            if report.recommended { "yes" } else { "no" },
+            INTERVALS_S.start(),
+            INTERVALS_S.end(),
+            COUNTS.start(),
+            COUNTS.end()
+        ),
+    );
+    text.push_str(body(&lines(&parts)));
+    text.push_str("\nOn one side, or on both:\n");
+    for command in &report.commands {
+        text.push_str(&format!("  {command}\n"));
+    }
+    text.push_str(&format!(
+        "For one session: ssh {}",
+        options(&report.options)
+    ));
+    text.push_str(&warnings(&report.warnings));
+    text
+}
+
+fn dead_peer(timing: &Timing, within_s: Option<u32>) -> String {
+    let within = match within_s {
+        Some(within) => format!(", of {}", seconds(within.into())),
+        None => String::new(),
+    };
+    match (timing.drops_first, timing.drop) {
+        (Some(first), Some(drop)) => format!(
+            "the session ends after {}{within} ({})",
+            dropped_after(drop),
+            layer_name(Side::Client, first)
+        ),
+        _ => "nothing ends the session".to_owned(),
+    }
+}

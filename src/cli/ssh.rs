@@ -1,0 +1,146 @@
+//! `ssh` and its commands.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use keepalivectl::model::check::Verdict;
+use keepalivectl::ops;
+use keepalivectl::ops::ssh::{self as job, Putty, Scope, SetReport, Subject, UnsetReport};
+use keepalivectl::root::Root;
+use keepalivectl::ssh::{caller, client, putty, server};
+
+use super::args::{self, IntervalAndCount, SetWhose, Show, SshCommand, UnsetWhose};
+use super::output::{Face, Failure};
+use super::{render, so};
+
+/// Shows them, sets them, or plans.
+pub fn ssh(root: &Root, command: &SshCommand, face: &Face) -> Result<ExitCode, Failure> {
+    match command {
+        SshCommand::Show(show) => look(root, show, face),
+        SshCommand::Set { whose } => set(root, whose, face),
+        SshCommand::Unset { whose } => unset(root, whose, face),
+        SshCommand::Options(IntervalAndCount { interval, count }) => {
+            let options = client::options(*interval, *count);
+            face.print(&options, |options| render::ssh::options(options))
+        }
+        SshCommand::Plan(plan) => {
+            let report = job::plan(root, &plan.purpose())?;
+            face.print(&report, render::ssh::plan)
+        }
+    }
+}
+
+fn look(root: &Root, show: &Show, face: &Face) -> Result<ExitCode, Failure> {
+    let home = match show.server || show.reg.is_some() {
+        true => None,
+        false => callers_home()?,
+    };
+    let subject = if show.server {
+        Subject::Server(server::Asked {
+            file: show.file.clone(),
+            connection: show.connection.clone(),
+        })
+    } else if let Some(session) = &show.putty {
+        let session = session.as_deref().map(session_name);
+        Subject::Putty { session, home }
+    } else if let Some(file) = &show.reg {
+        let session = show.host.as_deref().map(session_name);
+        let file = file.clone();
+        Subject::Reg { file, session }
+    } else {
+        Subject::Client(client::Asked {
+            host: show.host.clone(),
+            file: show.file.clone(),
+            options: show.option.clone(),
+        })
+    };
+    let report = job::show(root, &subject, &show.circumstances())?;
+    face.print(&report, render::ssh::show)?;
+    let safe = report
+        .verdict
+        .is_none_or(|verdict| verdict == Verdict::Safe);
+    Ok(so(safe))
+}
+
+fn set(root: &Root, whose: &SetWhose, face: &Face) -> Result<ExitCode, Failure> {
+    let report = match whose {
+        SetWhose::Client {
+            values,
+            place,
+            dry_run,
+        } => {
+            as_user(place.scope())?;
+            job::set_client(root, &args::client(values, place), dry_run.dry_run)
+        }
+        SetWhose::Server {
+            interval,
+            count,
+            tcp_keepalive,
+            edit_main,
+            reload,
+            dry_run,
+        } => {
+            let wanted = args::server((*interval, *count), *tcp_keepalive, *edit_main, *reload);
+            job::set_server(root, &wanted, dry_run.dry_run)
+        }
+        SetWhose::Putty {
+            session,
+            interval,
+            tcp_keepalive,
+            reg,
+            dry_run,
+        } => {
+            let wanted = Putty {
+                session: session_name(session),
+                interval_s: *interval,
+                tcp_keepalive: *tcp_keepalive,
+                reg: reg.clone(),
+                home: callers_home()?,
+            };
+            job::set_putty(root, &wanted, dry_run.dry_run)
+        }
+    }?;
+    let changed = report.changed && !report.dry_run;
+    face.print_done::<SetReport>(&report, changed, render::ssh::set)
+}
+
+fn unset(root: &Root, whose: &UnsetWhose, face: &Face) -> Result<ExitCode, Failure> {
+    let report = match whose {
+        UnsetWhose::Client { place, dry_run } => {
+            as_user(place.scope())?;
+            job::unset_client(root, &place.hosts(), place.scope(), dry_run.dry_run)
+        }
+        UnsetWhose::Server { reload, dry_run } => job::unset_server(root, *reload, dry_run.dry_run),
+        UnsetWhose::Putty { session, dry_run } => {
+            let home = callers_home()?;
+            let session = session_name(session);
+            job::unset_putty(root, &session, home.as_deref(), dry_run.dry_run)
+        }
+    }?;
+    let changed = report.changed && !report.dry_run;
+    face.print_done::<UnsetReport>(&report, changed, render::ssh::unset)
+}
+
+/// The word for the default settings.
+fn session_name(word: &str) -> String {
+    match word {
+        "default" => putty::DEFAULT.to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// A user's own files are that user's, also through sudo.
+fn as_user(scope: Scope) -> Result<(), Failure> {
+    if scope == Scope::User {
+        caller::act_as_caller().map_err(ops::Error::from)?;
+    }
+    Ok(())
+}
+
+/// The folder of the user who called sudo, if somebody did.
+fn callers_home() -> Result<Option<PathBuf>, Failure> {
+    match caller::act_as_caller().map_err(ops::Error::from)? {
+        true => Ok(Some(client::home().map_err(ops::Error::from)?)),
+        false => Ok(None),
+    }
+}

@@ -1,0 +1,153 @@
+//! `ssh plan`: an interval and a count for a purpose.
+
+use std::time::Duration;
+
+use serde::Serialize;
+
+use crate::kernel::netns::NetNs;
+use crate::model::check::TRAVEL_MS;
+use crate::model::duration::seconds;
+use crate::model::path::Path;
+use crate::model::span::as_seconds_if_any;
+use crate::model::ssh::plan::{COUNTS, INTERVALS_S, Planned, Wish, plan as interval_and_count};
+use crate::model::ssh::resend::resent_ms;
+use crate::model::ssh::{Alive, Habits, LayerName, Side, Timing};
+use crate::ops::time_to_drop::{Question, conditions};
+use crate::ops::{Result, require_machine};
+use crate::root::Root;
+use crate::ssh::{client, server};
+
+/// What sessions must go through and do.
+#[derive(Debug, Clone, Default)]
+pub struct Purpose {
+    /// Paths; the tightest counts.
+    pub paths: Vec<&'static Path>,
+    /// An idle timeout in seconds.
+    pub idle_timeout_s: Option<u32>,
+    /// Seconds within which an idle session to a silent peer must end.
+    pub detect_within_s: Option<u32>,
+    /// The round-trip time, for the message that is lost and sent again.
+    pub rtt: Option<Duration>,
+}
+
+/// The interval and the count, and what they do.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SshPlanReport {
+    /// What was wished for: the tightest idle timeout, and the time to notice.
+    #[serde(flatten)]
+    pub wish: Wish,
+    /// The paths.
+    pub paths: Vec<&'static str>,
+    /// The answer.
+    #[serde(flatten)]
+    pub planned: Planned,
+    /// Whether both are in the recommended ranges.
+    pub recommended: bool,
+    /// The longest silence with one message lost and its way.
+    #[serde(rename = "needs_s", serialize_with = "as_seconds_if_any")]
+    pub needs_ms: Option<u64>,
+    /// When each layer gives up on a silent peer, on the client's side and with the
+    /// kernel's settings in force here.
+    #[serde(flatten)]
+    pub timing: Timing,
+    /// The commands that set it.
+    pub commands: Vec<String>,
+    /// The options for a single session.
+    pub options: Vec<String>,
+    /// What is worth knowing.
+    pub warnings: Vec<String>,
+}
+
+/// Finds an interval and a count.
+///
+/// # Errors
+/// None serve, with what comes nearest.
+pub fn plan(root: &Root, purpose: &Purpose) -> Result<SshPlanReport> {
+    require_machine(root, "ssh plan")?;
+    let question = Question {
+        rtt: purpose.rtt,
+        ..Question::default()
+    };
+    let (settings, conditions) = conditions(&NetNs::default(), &question)?;
+    let tightest = purpose.paths.iter().map(|path| path.idle_timeout_s);
+    let wish = Wish {
+        idle_timeout_s: tightest.chain(purpose.idle_timeout_s).min(),
+        detect_within_s: purpose.detect_within_s,
+        resend_ms: resent_ms(&conditions),
+    };
+    let planned = interval_and_count(&wish)?;
+    let alive = Alive {
+        side: Side::Client,
+        interval_s: planned.interval_s,
+        count_max: Some(planned.count_max),
+        habits: Habits::CLIENT,
+        tcp_keepalive: true,
+        proxied: false,
+    };
+    let timing = Timing::new(alive, settings, &conditions);
+    let count_max = planned.count_max;
+    let for_server_s = server_interval_s(planned);
+    let mut warnings = warnings(planned, &timing);
+    if for_server_s != planned.interval_s {
+        warnings.push(
+            "this machine's sshd (OpenSSH 9.2 to 9.4) mostly waits twice the interval, so it gets half \
+             of it"
+                .to_owned(),
+        );
+    }
+    let silence = alive.messages(wish.resend_ms);
+    Ok(SshPlanReport {
+        wish,
+        paths: purpose.paths.iter().map(|path| path.name).collect(),
+        planned,
+        recommended: planned.is_recommended(),
+        needs_ms: silence.one_lost_ms.map(|ms| ms + TRAVEL_MS),
+        warnings,
+        timing,
+        commands: vec![
+            format!(
+                "keepalivectl ssh set client --interval {} --count {count_max}",
+                planned.interval_s
+            ),
+            format!(
+                "sudo keepalivectl ssh set server --interval {for_server_s} --count {count_max} --reload"
+            ),
+        ],
+        options: client::options(planned.interval_s, planned.count_max),
+    })
+}
+
+/// The interval that this machine's server makes the planned one of. Without a server
+/// here there is no telling.
+fn server_interval_s(planned: Planned) -> u32 {
+    match server::habits() {
+        Ok(habits) if habits.waits_twice => (planned.interval_s / 2).max(1),
+        _ => planned.interval_s,
+    }
+}
+
+fn warnings(planned: Planned, timing: &Timing) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let (interval_s, count) = (planned.interval_s, planned.count_max);
+    if !INTERVALS_S.contains(&interval_s) {
+        warnings.push(format!(
+            "an interval of {} is shorter than the recommended {} to {} s: more messages, and a \
+             short outage ends sessions",
+            seconds(interval_s.into()),
+            INTERVALS_S.start(),
+            INTERVALS_S.end()
+        ));
+    }
+    if !COUNTS.contains(&count) {
+        warnings.push(format!(
+            "a count of {count} is less than the recommended {} to {}: a short outage ends sessions",
+            COUNTS.start(),
+            COUNTS.end()
+        ));
+    }
+    if timing.drops_first != Some(LayerName::Alive) {
+        warnings
+            .push("the kernel's settings in force here end a session before SSH does".to_owned());
+    }
+    warnings
+}

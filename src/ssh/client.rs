@@ -1,0 +1,156 @@
+//! OpenSSH's client: what `ssh -G` says, and where it comes from.
+
+use std::path::PathBuf;
+
+use super::program::{SSH, word};
+use super::trace;
+use super::{Dump, Effective, Error, Keyword, Result, Source, origins};
+use crate::model::ssh::{Habits, Side};
+
+/// The system's file.
+pub const SYSTEM: &str = "/etc/ssh/ssh_config";
+/// Where packages and administrators drop their parts of it.
+pub const DROPINS: &str = "/etc/ssh/ssh_config.d";
+/// Ours. Its number sorts it before most others, and the first one wins.
+pub const DROPIN: &str = "/etc/ssh/ssh_config.d/10-keepalivectl.conf";
+
+/// The user's file, in the user's folder.
+pub const IN_HOME: &str = ".ssh/config";
+
+/// A host that no block names.
+pub const ANY_HOST: &str = "any-host.invalid";
+
+/// What is asked of the client.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// The host; none for a host that no block names.
+    pub host: Option<String>,
+    /// Another configuration, as with `ssh -F`.
+    pub file: Option<PathBuf>,
+    /// Options, as with `ssh -o`.
+    pub options: Vec<String>,
+}
+
+/// What is in effect for a host.
+///
+/// # Errors
+/// There is no ssh, or it refuses its configuration.
+pub fn read(asked: &Asked) -> Result<Effective> {
+    let mut arguments: Vec<String> = ["-G", "-vvv"].map(str::to_owned).into();
+    if let Some(file) = &asked.file {
+        arguments.extend(["-F".to_owned(), word(file)]);
+    }
+    for option in &asked.options {
+        arguments.extend(["-o".to_owned(), option.clone()]);
+    }
+    if asked.host.is_none() {
+        // Or a name that does not exist would be looked up.
+        arguments.extend(["-o", "CanonicalizeHostname=no"].map(str::to_owned));
+    }
+    let host = asked.host.as_deref().unwrap_or(ANY_HOST);
+    arguments.extend(["--".to_owned(), host.to_owned()]);
+    let said = SSH.ask(&arguments)?;
+    let dump = Dump {
+        command: SSH.command(&arguments),
+        text: said.stdout,
+    };
+    let mut alive = dump.alive(Side::Client, Habits::CLIENT)?;
+    alive.proxied = ["proxyjump", "proxycommand"]
+        .iter()
+        .any(|name| is_set(dump.value(name)));
+    let given = |keyword| asked.options.iter().any(|option| sets(option, keyword));
+    let met = trace::client(&said.stderr, text);
+    let mut origins = origins(
+        Side::Client,
+        &dump,
+        met.as_deref().unwrap_or_default(),
+        given,
+    );
+    let batch = dump.value("batchmode") == Some("yes");
+    for origin in &mut origins {
+        let interval = origin.option == Keyword::Interval.name(Side::Client);
+        let nothing_said = origin.source == Source::Default;
+        if nothing_said && met.is_none() {
+            origin.source = Source::Unknown;
+        } else if nothing_said && interval && batch && origin.value == "300" {
+            origin.source = Source::BatchMode;
+        }
+    }
+    Ok(Effective {
+        alive,
+        origins,
+        warnings: warnings(&dump),
+        met: met.unwrap_or_default(),
+    })
+}
+
+fn warnings(dump: &Dump) -> Vec<String> {
+    let mut warnings = Vec::new();
+    let proxies = ["proxyjump", "proxycommand"].map(|name| dump.value(name));
+    if let Some(proxy) = proxies.into_iter().flatten().find(|p| is_set(Some(p))) {
+        warnings.push(format!(
+            "it goes by way of {proxy}, and so through a pipe: the kernel's part is played on that \
+             way, with the settings there"
+        ));
+    }
+    if is_set(dump.value("controlpath")) {
+        warnings.push(
+            "sessions share a connection (ControlPath): one that is open already keeps the settings \
+             it was opened with"
+                .to_owned(),
+        );
+    }
+    warnings
+}
+
+fn is_set(value: Option<&str>) -> bool {
+    value.is_some_and(|value| value != "none")
+}
+
+/// Whether an option as with `ssh -o` is about a keyword.
+fn sets(option: &str, keyword: Keyword) -> bool {
+    let named = trace::words(option).and_then(|(word, _)| Keyword::of(Side::Client, word));
+    named == Some(keyword)
+}
+
+/// The text of a file that ssh has just read.
+fn text(file: &str) -> Option<String> {
+    let bytes = std::fs::read(file).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The folder that ssh takes for the user's own, with all links resolved. It is
+/// the one of the user database, whatever HOME says.
+///
+/// # Errors
+/// There is no ssh, or it does not say.
+pub fn home() -> Result<PathBuf> {
+    let arguments = ["-G", "-F", "none", "-o", "ControlPath=%d/", ANY_HOST];
+    let dump = Dump {
+        command: SSH.command(&arguments),
+        text: SSH.ask(&arguments)?.stdout,
+    };
+    let told = dump.value("controlpath").map(PathBuf::from);
+    let home = told.ok_or_else(|| dump.not_told("the user's folder"))?;
+    home.canonicalize().map_err(|source| {
+        let path = home.clone();
+        Error::File(crate::root::FileError::Read { path, source })
+    })
+}
+
+/// The lines that a block for some hosts has.
+pub fn block(patterns: &str, interval_s: u32, count_max: u32) -> String {
+    format!(
+        "Host {patterns}\n    {} {interval_s}\n    {} {count_max}\n",
+        Keyword::Interval.name(Side::Client),
+        Keyword::CountMax.name(Side::Client),
+    )
+}
+
+/// The `-o` options for a single command.
+pub fn options(interval_s: u32, count_max: u32) -> Vec<String> {
+    vec![
+        format!("{}={interval_s}", Keyword::Interval.name(Side::Client)),
+        format!("{}={count_max}", Keyword::CountMax.name(Side::Client)),
+    ]
+}

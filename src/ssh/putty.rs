@@ -1,0 +1,370 @@
+//! PuTTY's sessions on Linux: one file each, `Key=value` on a line.
+//!
+//! Where they are was watched with strace in PuTTY 0.78. What `set` changes is
+//! remembered in a line of the same file that PuTTY passes over, so that `unset`
+//! can bring it back; PuTTY drops that line when it saves the session.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use super::{Effective, Error, Keyword, Line, Origin, Result, Source, text};
+use crate::model::similar::similar;
+use crate::model::ssh::{Alive, Habits, Side};
+use crate::root::Root;
+
+/// What new sessions begin with.
+pub const DEFAULT: &str = "Default Settings";
+
+/// Minutes between messages; the seconds are added.
+pub(super) const MINUTES: &str = "PingInterval";
+/// Seconds between messages.
+pub(super) const SECONDS: &str = "PingIntervalSecs";
+/// SO_KEEPALIVE.
+pub(super) const TCP_KEEPALIVE: &str = "TCPKeepalives";
+
+/// The line in which the values from before are kept.
+const BEFORE: &str = "KeepalivectlBefore";
+
+/// Values of a session: each as it is written, none where it is not.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Values {
+    /// Each of the three that is there: its key, its line and its value.
+    found: Vec<(&'static str, Line)>,
+}
+
+/// The folder of the sessions.
+///
+/// `home` is the user's own folder, where the environment is another user's.
+///
+/// # Errors
+/// HOME is not set.
+pub fn folder(root: &Root, home: Option<&Path>) -> Result<PathBuf> {
+    let own = |name: &str| std::env::var_os(name).filter(|_| home.is_none());
+    if let Some(sessions) = own("PUTTYSESSIONS") {
+        return Ok(sessions.into());
+    }
+    if let Some(folder) = own("PUTTYDIR") {
+        return Ok(PathBuf::from(folder).join("sessions"));
+    }
+    let set = |value: OsString| (!value.is_empty()).then(|| PathBuf::from(value));
+    let home = match home {
+        Some(home) => home.to_owned(),
+        None => own("HOME").and_then(set).ok_or(Error::NoHome)?,
+    };
+    let config = own("XDG_CONFIG_HOME").and_then(set);
+    let config = config.unwrap_or_else(|| home.join(".config")).join("putty");
+    let folder = match root.exists(&config)? {
+        true => config,
+        false => home.join(".putty"),
+    };
+    Ok(folder.join("sessions"))
+}
+
+/// The file of a session.
+pub fn file(folder: &Path, session: &str) -> PathBuf {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"+-.@_".contains(&byte);
+    folder.join(escaped(session, plain))
+}
+
+/// `a b` as `a%20b`.
+pub(super) fn escaped(session: &str, plain: impl Fn(u8) -> bool) -> String {
+    let escape = |byte: u8| match plain(byte) {
+        true => char::from(byte).to_string(),
+        false => format!("%{byte:02X}"),
+    };
+    session.bytes().map(escape).collect()
+}
+
+/// `a%20b` as `a b`.
+pub(super) fn unescaped(name: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = name.as_bytes();
+    while let Some((&first, more)) = rest.split_first() {
+        let hex = more.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        let byte = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
+        match (first, byte) {
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &more[2..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = more;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// The text of a session's file. That of [`DEFAULT`] need not be there.
+///
+/// # Errors
+/// It cannot be read, or there is no such session.
+pub fn read(root: &Root, folder: &Path, session: &str) -> Result<String> {
+    match text(root, &file(folder, session))? {
+        Some(text) => Ok(text),
+        None if session == DEFAULT => Ok(String::new()),
+        None => {
+            let names = root.names(folder)?;
+            let names: Vec<String> = names
+                .iter()
+                .map(|name| unescaped(&name.to_string_lossy()))
+                .filter(|name| !name.starts_with('.'))
+                .collect();
+            Err(no_session(session, root.display(folder), &names))
+        }
+    }
+}
+
+/// That a session is not there; it names those that are like it, or all if they
+/// are few.
+pub(super) fn no_session(session: &str, place: PathBuf, names: &[String]) -> Error {
+    const FEW: usize = 5;
+    let alike = similar(session, names.iter().map(String::as_str));
+    let mut others: Vec<String> = match alike.is_empty() && names.len() <= FEW {
+        true => names.to_vec(),
+        false => alike.into_iter().map(str::to_owned).collect(),
+    };
+    others.sort();
+    Error::NoSession {
+        name: session.to_owned(),
+        place,
+        others,
+    }
+}
+
+/// The three values of a session's text.
+pub fn values(file: &str, text: &str) -> Values {
+    let mut found: Vec<(&'static str, Line)> = Vec::new();
+    for (n, line) in text.split('\n').enumerate() {
+        let Some((key, value)) = line.split_once('=') else {
+            continue;
+        };
+        let known = [MINUTES, SECONDS, TCP_KEEPALIVE]
+            .into_iter()
+            .find(|known| *known == key);
+        let Some(known) = known else { continue };
+        // Of two lines PuTTY takes the later one.
+        found.retain(|(key, _)| *key != known);
+        found.push((
+            known,
+            Line {
+                file: file.to_owned(),
+                line: n + 1,
+                value: value.trim_end_matches('\r').to_owned(),
+            },
+        ));
+    }
+    Values { found }
+}
+
+impl Values {
+    /// The values of a registry's session, which are numbers.
+    pub(super) fn of(found: Vec<(&'static str, Line)>) -> Values {
+        Values { found }
+    }
+
+    fn line(&self, key: &str) -> Option<&Line> {
+        let mut found = self.found.iter();
+        found.find(|(found, _)| *found == key).map(|(_, line)| line)
+    }
+
+    /// A value, as atoi(3) takes it: 0 for what is no number.
+    fn number(&self, key: &str) -> u32 {
+        let text = self
+            .line(key)
+            .map_or("", |line| line.value.as_str())
+            .trim_start();
+        let digits = text.bytes().take_while(u8::is_ascii_digit).count();
+        text[..digits].parse().unwrap_or(0)
+    }
+
+    /// What the session has in effect.
+    pub fn effective(&self) -> Effective {
+        let minutes = self.number(MINUTES);
+        let interval_s = minutes
+            .saturating_mul(60)
+            .saturating_add(self.number(SECONDS));
+        let tcp_keepalive = self.number(TCP_KEEPALIVE) != 0;
+        let origin = |option: &str, value: String, source: Option<&Line>| Origin {
+            option: option.to_owned(),
+            value,
+            source: source.map_or(Source::Default, |line| Source::File(line.clone())),
+            shadows: Vec::new(),
+        };
+        let interval = self.line(SECONDS).filter(|_| minutes == 0);
+        let interval = interval.or(self.line(MINUTES));
+        let yes_no = if tcp_keepalive { "yes" } else { "no" };
+        Effective {
+            alive: Alive {
+                side: Side::Putty,
+                interval_s,
+                count_max: None,
+                habits: Habits::PUTTY,
+                tcp_keepalive,
+                proxied: false,
+            },
+            origins: vec![
+                origin(SECONDS, interval_s.to_string(), interval),
+                origin(TCP_KEEPALIVE, yes_no.to_owned(), self.line(TCP_KEEPALIVE)),
+            ],
+            warnings: Vec::new(),
+            met: Vec::new(),
+        }
+    }
+}
+
+/// The settings that are wanted of a session, key by key.
+pub(super) fn wanted(interval_s: u32, tcp_keepalive: Option<bool>) -> Vec<(&'static str, u32)> {
+    let tcp_keepalive = tcp_keepalive.map(|on| (TCP_KEEPALIVE, u32::from(on)));
+    [(MINUTES, 0), (SECONDS, interval_s)]
+        .into_iter()
+        .chain(tcp_keepalive)
+        .collect()
+}
+
+/// A session's text with other values. What they were before is kept in it, unless
+/// it is kept already.
+pub fn set(before: &str, interval_s: u32, tcp_keepalive: Option<bool>) -> String {
+    let wanted = wanted(interval_s, tcp_keepalive);
+    let had = values("", before);
+    let kept = remembered(before);
+    let mut remember: Vec<(String, Option<String>)> = kept.unwrap_or_default();
+    let mut after = before.to_owned();
+    for (key, value) in &wanted {
+        let was = had.line(key).map(|line| line.value.clone());
+        if was.as_deref() == Some(&value.to_string()) {
+            continue;
+        }
+        if !remember.iter().any(|(known, _)| known == key) {
+            remember.push(((*key).to_owned(), was));
+        }
+        after = with(&after, key, Some(&value.to_string()));
+    }
+    match remember.is_empty() {
+        true => after,
+        false => with(&after, BEFORE, Some(&written(&remember))),
+    }
+}
+
+/// A session's text with the values from before; none if nothing of ours is in it.
+pub fn unset(text: &str) -> Option<String> {
+    let remembered = remembered(text)?;
+    let before = remembered
+        .iter()
+        .rev()
+        .fold(text.to_owned(), |text, (key, value)| {
+            with(&text, key, value.as_deref())
+        });
+    Some(with(&before, BEFORE, None))
+}
+
+/// `PingIntervalSecs:0,TCPKeepalives:` for a 0 and for nothing.
+fn written(remember: &[(String, Option<String>)]) -> String {
+    let part = |(key, value): &(String, Option<String>)| match value {
+        Some(value) => format!("{key}:{value}"),
+        None => key.clone(),
+    };
+    remember.iter().map(part).collect::<Vec<_>>().join(",")
+}
+
+/// What is kept of the values from before.
+fn remembered(text: &str) -> Option<Vec<(String, Option<String>)>> {
+    let line = text
+        .split('\n')
+        .find_map(|line| line.strip_prefix(BEFORE)?.strip_prefix('='))?;
+    let part = |part: &str| match part.split_once(':') {
+        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
+        None => (part.to_owned(), None),
+    };
+    Some(line.split(',').map(part).collect())
+}
+
+/// A text with another value on a key's line, with such a line at its end, or
+/// without any.
+fn with(text: &str, key: &str, value: Option<&str>) -> String {
+    let is_key = |line: &str| line.split_once('=').is_some_and(|(found, _)| found == key);
+    let new = value.map(|value| format!("{key}={value}\n"));
+    let mut found = false;
+    let mut after = String::new();
+    for line in text.split_inclusive('\n') {
+        if !is_key(line) {
+            after.push_str(line);
+            continue;
+        }
+        if let Some(new) = new.as_ref().filter(|_| !found) {
+            after.push_str(new);
+        }
+        found = true;
+    }
+    if let Some(new) = new.filter(|_| !found) {
+        if !after.is_empty() && !after.ends_with('\n') {
+            after.push('\n');
+        }
+        after.push_str(&new);
+    }
+    after
+}
+
+/// The name of an option for an error.
+pub fn name(keyword: Keyword) -> &'static str {
+    match keyword {
+        Keyword::TcpKeepalive => TCP_KEEPALIVE,
+        _ => SECONDS,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SESSION: &str = "HostName=db1\nPingInterval=2\nPingIntervalSecs=30\nTCPKeepalives=0\n";
+
+    #[test]
+    fn minutes_and_seconds_are_added() {
+        let of = |text: &str| values("f", text).effective().alive;
+        assert_eq!(
+            (of(SESSION).interval_s, of(SESSION).tcp_keepalive),
+            (150, false)
+        );
+        assert_eq!(of("").interval_s, 0);
+        assert_eq!(of("PingIntervalSecs=60s\nTCPKeepalives=1\n").interval_s, 60);
+        assert_eq!(of("PingInterval=-1\n").interval_s, 0);
+        assert_eq!(of("PingInterval=99999999999\n").interval_s, 0);
+        let origins = values("f", SESSION).effective().origins;
+        assert!(matches!(&origins[0].source, Source::File(line) if line.line == 2));
+    }
+
+    #[test]
+    fn what_is_set_can_be_unset() {
+        for before in [
+            SESSION,
+            "",
+            "HostName=x\n",
+            "PingIntervalSecs=60\nPingInterval=0\n",
+        ] {
+            let after = set(before, 60, Some(true));
+            let alive = values("f", &after).effective().alive;
+            assert_eq!((alive.interval_s, alive.tcp_keepalive), (60, true));
+            assert_eq!(set(&after, 60, Some(true)), after);
+            let again = set(&after, 30, None);
+            assert_eq!(values("f", &again).effective().alive.interval_s, 30);
+            assert_eq!(unset(&again).unwrap(), before);
+        }
+        assert_eq!(
+            set("PingIntervalSecs=60\nPingInterval=0\n", 60, None)
+                .lines()
+                .count(),
+            2
+        );
+        assert_eq!(unset(SESSION), None);
+    }
+
+    #[test]
+    fn names_are_escaped_as_putty_does() {
+        let name = "a b/é%~x";
+        let file = file(Path::new("/s"), name);
+        assert_eq!(file, Path::new("/s/a%20b%2F%C3%A9%25%7Ex"));
+        assert_eq!(unescaped("a%20b%2F%C3%A9%25%7Ex%"), format!("{name}%"));
+    }
+}

@@ -1,0 +1,154 @@
+//! OpenSSH's server: what `sshd -T` says, and where it comes from.
+
+use std::path::{Path, PathBuf};
+
+use super::program::{SSHD, word};
+use super::trace::{self, words};
+use super::{Dump, Effective, Keyword, Result, origins};
+use crate::model::ssh::{Habits, Side};
+
+/// The server's file.
+pub const MAIN: &str = "/etc/ssh/sshd_config";
+/// Ours. Its number sorts it before most others, and the first one wins.
+pub const DROPIN: &str = "/etc/ssh/sshd_config.d/10-keepalivectl.conf";
+
+/// What is asked of the server.
+#[derive(Debug, Clone, Default)]
+pub struct Asked {
+    /// Another configuration, as with `sshd -f`.
+    pub file: Option<PathBuf>,
+    /// The connection, as with `sshd -C`: `user=alice,addr=192.0.2.1`.
+    pub connection: Option<String>,
+}
+
+/// What the next connection meets once sshd has read its files again.
+///
+/// # Errors
+/// There is no sshd, it refuses its configuration, or may not read it.
+pub fn read(asked: &Asked) -> Result<Effective> {
+    let mut arguments: Vec<String> = ["-T", "-ddd"].map(str::to_owned).into();
+    let main = asked.file.as_deref().unwrap_or(Path::new(MAIN));
+    if asked.file.is_some() {
+        arguments.extend(["-f".to_owned(), word(main)]);
+    }
+    if let Some(connection) = &asked.connection {
+        arguments.extend(["-C".to_owned(), connection.clone()]);
+    }
+    let said = SSHD.ask(&arguments)?;
+    let dump = Dump {
+        command: SSHD.command(&arguments),
+        text: said.stdout,
+    };
+    let met = trace::server(&said.stderr, &word(main));
+    Ok(Effective {
+        alive: dump.alive(Side::Server, habits()?)?,
+        origins: origins(Side::Server, &dump, &met, |_| false),
+        warnings: Vec::new(),
+        met,
+    })
+}
+
+/// Has sshd check its configuration.
+///
+/// # Errors
+/// [`Error::Refused`](super::Error::Refused), with what it says.
+pub fn check() -> Result<()> {
+    SSHD.ask(&["-t"]).map(drop)
+}
+
+/// The file in which a running server keeps its number; none if it keeps none.
+///
+/// # Errors
+/// As [`read`].
+pub fn pid_file() -> Result<Option<PathBuf>> {
+    let arguments = ["-T"];
+    let dump = Dump {
+        command: SSHD.command(&arguments),
+        text: SSHD.ask(&arguments)?.stdout,
+    };
+    let told = dump.value("pidfile").filter(|file| *file != "none");
+    Ok(told.map(PathBuf::from))
+}
+
+/// What depends on the version of the server that is installed. Before 9.2 it is
+/// told with an error about the option.
+///
+/// # Errors
+/// There is no sshd.
+pub fn habits() -> Result<Habits> {
+    let (_, said) = SSHD.run(&["-V"])?;
+    let told = [said.stderr, said.stdout];
+    let version = told.iter().find_map(|text| parse_version(text));
+    Ok(Habits::of_server(version))
+}
+
+/// `OpenSSH_9.2p1 Debian-2, …`
+fn parse_version(text: &str) -> Option<(u32, u32)> {
+    let (_, version) = text.split_once("OpenSSH_")?;
+    let end = version.find(|c: char| !c.is_ascii_digit() && c != '.');
+    let mut parts = version[..end.unwrap_or(version.len())].split('.');
+    let mut part = || parts.next()?.parse().ok();
+    Some((part()?, part()?))
+}
+
+/// Whether the main file, before any Match, includes the folder of drop-ins.
+pub fn includes_dropins(main: &str) -> bool {
+    let global = main.split('\n').filter_map(words);
+    let mut global = global.take_while(|(word, _)| !word.eq_ignore_ascii_case("match"));
+    global.any(|(word, what)| {
+        let absolute = Path::new("/etc/ssh").join(what);
+        let pattern = glob::Pattern::new(&absolute.to_string_lossy());
+        let matches = pattern.is_ok_and(|pattern| pattern.matches(DROPIN));
+        word.eq_ignore_ascii_case("include") && matches
+    })
+}
+
+/// The first line of the drop-in, by which it is known.
+pub const MARK: &str = "# Written by `keepalivectl ssh set server`";
+
+/// The drop-in's text.
+pub fn dropin(interval_s: u32, count_max: u32, tcp_keepalive: Option<bool>) -> String {
+    let lines = lines(interval_s, count_max, tcp_keepalive);
+    format!("{MARK}; `keepalivectl ssh unset server` removes it.\n{lines}")
+}
+
+/// The lines that set what was asked for.
+pub fn lines(interval_s: u32, count_max: u32, tcp_keepalive: Option<bool>) -> String {
+    let name = |keyword: Keyword| keyword.name(Side::Server);
+    let mut text = format!(
+        "{} {interval_s}\n{} {count_max}\n",
+        name(Keyword::Interval),
+        name(Keyword::CountMax)
+    );
+    if let Some(on) = tcp_keepalive {
+        let word = if on { "yes" } else { "no" };
+        text.push_str(&format!("{} {word}\n", name(Keyword::TcpKeepalive)));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_read() {
+        let old = "unknown option -- V\nOpenSSH_8.0p1, OpenSSL 1.1.1k\nusage: sshd";
+        assert_eq!(parse_version(old), Some((8, 0)));
+        assert_eq!(parse_version("OpenSSH_10.2p1, OpenSSL"), Some((10, 2)));
+        assert_eq!(parse_version("OpenSSH_for_Windows"), None);
+    }
+
+    #[test]
+    fn an_include_counts_before_any_match() {
+        assert!(includes_dropins("Include /etc/ssh/sshd_config.d/*.conf\n"));
+        assert!(includes_dropins("Port 22\ninclude=\"sshd_config.d/*\"\n"));
+        assert!(!includes_dropins(
+            "#Include /etc/ssh/sshd_config.d/*.conf\n"
+        ));
+        assert!(!includes_dropins("Include /etc/ssh/other.d/*.conf\n"));
+        assert!(!includes_dropins(
+            "Match User x\nInclude /etc/ssh/sshd_config.d/*.conf\n"
+        ));
+    }
+}

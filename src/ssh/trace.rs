@@ -1,0 +1,212 @@
+//! What the programs tell of their reading: which files, which lines, which
+//! blocks apply.
+//!
+//! The client (`-vvv`) tells which file it opens, which Host lines apply, whether
+//! each Match does, and what it includes; its files are read here along with that.
+//! The server (`-ddd`) tells each line that counts. Both since long before the
+//! versions in use; read in OpenSSH 9.2 and in the source of August 2026
+//! (`process_config_line_depth` and `read_config_file_depth` in readconf.c,
+//! `process_server_config_line_depth` in servconf.c).
+
+use std::iter::Peekable;
+use std::vec::IntoIter;
+
+use super::{Keyword, Line, Met};
+use crate::model::ssh::Side;
+
+/// What the client tells, in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Event {
+    /// It opens a file.
+    Reads(String),
+    /// The Host line there applies.
+    Applies(String, usize),
+    /// A Match line does, or does not.
+    Matches(bool),
+    /// The line there includes a file.
+    Includes(String, usize, bool),
+}
+
+fn event(line: &str) -> Option<Event> {
+    let (_, told) = line.strip_prefix("debug")?.split_once(": ")?;
+    let told = told.trim_end();
+    if let Some(file) = told.strip_prefix("Reading configuration data ") {
+        return Some(Event::Reads(file.to_owned()));
+    }
+    match told {
+        "match found" => return Some(Event::Matches(true)),
+        "match not found" => return Some(Event::Matches(false)),
+        _ => {}
+    }
+    let place = |at: usize| {
+        let (file, number) = told[..at].rsplit_once(" line ")?;
+        Some((file.to_owned(), number.parse().ok()?))
+    };
+    if let Some(at) = told.find(": Applying options for ") {
+        return place(at).map(|(file, line)| Event::Applies(file, line));
+    }
+    let at = told.find(": Including file ")?;
+    place(at).map(|(file, line)| Event::Includes(file, line, !told.ends_with(" (parse only)")))
+}
+
+/// The lines of the client's options, as they were met. None if what it tells does
+/// not go with its files. `read` gives a file's text.
+pub fn client(told: &str, read: impl Fn(&str) -> Option<String>) -> Option<Vec<Met>> {
+    let events: Vec<Event> = told.lines().filter_map(event).collect();
+    let mut walk = Walk {
+        events: events.into_iter().peekable(),
+        read,
+        met: Vec::new(),
+        top: String::new(),
+    };
+    while let Some(event) = walk.events.next() {
+        let Event::Reads(file) = event else {
+            return None;
+        };
+        walk.top.clone_from(&file);
+        walk.file(&file, true)?;
+    }
+    Some(walk.met)
+}
+
+struct Walk<R> {
+    events: Peekable<IntoIter<Event>>,
+    read: R,
+    met: Vec<Met>,
+    top: String,
+}
+
+impl<R: Fn(&str) -> Option<String>> Walk<R> {
+    /// Goes through one file. `counts` says whether anything in it can.
+    fn file(&mut self, file: &str, counts: bool) -> Option<()> {
+        let text = (self.read)(file)?;
+        let mut active = counts;
+        for (n, line) in text.split('\n').enumerate() {
+            let Some((word, value)) = words(line) else {
+                continue;
+            };
+            let number = n + 1;
+            if word.eq_ignore_ascii_case("host") {
+                let applies = Event::Applies(file.to_owned(), number);
+                active = self.events.next_if_eq(&applies).is_some();
+            } else if word.eq_ignore_ascii_case("match") {
+                let Some(Event::Matches(found)) = self.events.next() else {
+                    return None;
+                };
+                active = found && counts;
+            } else if word.eq_ignore_ascii_case("include") {
+                self.included(file, number)?;
+            } else if let Some(keyword) = Keyword::of(Side::Client, word) {
+                self.met.push(Met {
+                    keyword,
+                    top: self.top.clone(),
+                    line: Line {
+                        file: file.to_owned(),
+                        line: number,
+                        value,
+                    },
+                    active,
+                });
+            }
+        }
+        Some(())
+    }
+
+    /// The files that one line includes.
+    fn included(&mut self, file: &str, number: usize) -> Option<()> {
+        while let Some(Event::Includes(from, line, counts)) = self.events.peek().cloned() {
+            if (from.as_str(), line) != (file, number) {
+                break;
+            }
+            self.events.next();
+            // A file that vanished, or may not be read, is passed over.
+            if let Some(Event::Reads(included)) = self.events.peek().cloned() {
+                self.events.next();
+                self.file(&included, counts)?;
+            }
+        }
+        Some(())
+    }
+}
+
+/// The lines of the server's options, as they were met. Those in Match blocks that
+/// apply come first: they overrule the others. `main` is the file it begins with.
+pub fn server(told: &str, main: &str) -> Vec<Met> {
+    /// How it calls its main file when it looks at the Match blocks.
+    const AGAIN: &str = "reprocess config";
+    let mut matched = Vec::new();
+    let mut global = Vec::new();
+    let mut again = false;
+    for line in told.lines() {
+        let Some(line) = line.strip_prefix("debug").and_then(|l| l.get(3..)) else {
+            continue;
+        };
+        again |= line.starts_with(&format!("parse_server_config_depth: config {AGAIN}"));
+        let Some(met) = server_line(line) else {
+            continue;
+        };
+        match again {
+            true => matched.push(met),
+            false => global.push(met),
+        }
+    }
+    matched.extend(global);
+    for met in &mut matched {
+        if met.line.file == AGAIN {
+            met.line.file = main.to_owned();
+        }
+        met.top = main.to_owned();
+    }
+    matched
+}
+
+/// `FILE:7 setting ClientAliveInterval 60`
+fn server_line(told: &str) -> Option<Met> {
+    let (place, setting) = told.split_once(" setting ")?;
+    let (file, number) = place.rsplit_once(':')?;
+    let (word, value) = words(setting)?;
+    Some(Met {
+        keyword: Keyword::of(Side::Server, word)?,
+        top: String::new(),
+        line: Line {
+            file: file.to_owned(),
+            line: number.parse().ok()?,
+            value,
+        },
+        active: true,
+    })
+}
+
+/// The keyword and the first argument of a line (`strdelim` in misc.c); none for
+/// comments and blank lines.
+pub(super) fn words(line: &str) -> Option<(&str, String)> {
+    let line = line.trim_matches([' ', '\t', '\r', '\x0c']);
+    if line.starts_with('#') {
+        return None;
+    }
+    let (word, rest) = match line.strip_prefix('"') {
+        Some(quoted) => quoted.split_once('"')?,
+        None => {
+            let end = line.find([' ', '\t', '=', '"']).unwrap_or(line.len());
+            line.split_at(end)
+        }
+    };
+    if word.is_empty() {
+        return None;
+    }
+    let rest = rest.trim_start_matches([' ', '\t']);
+    let rest = rest.strip_prefix('=').unwrap_or(rest);
+    Some((word, argument(rest)))
+}
+
+/// The first argument, without its quotes.
+fn argument(rest: &str) -> String {
+    let rest = rest.trim_start_matches([' ', '\t']);
+    for quote in ['"', '\''] {
+        if let Some(quoted) = rest.strip_prefix(quote) {
+            return quoted.split(quote).next().unwrap_or_default().to_owned();
+        }
+    }
+    let end = rest.find([' ', '\t', '#']).unwrap_or(rest.len());
+    rest[..end].to_owned()
+}

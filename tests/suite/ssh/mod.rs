@@ -1,0 +1,4 @@
+//! `ssh`: files, programs and sessions.
+
+mod lab;
+mod sessions;
