@@ -1,8 +1,9 @@
 //! The command line: arguments in, a report out for people or for programs.
 //!
 //! This room prints and decides nothing. Exit codes: 0 done, or already so;
-//! 1 failed and nothing is changed, or some sockets could not be touched; 2 the command line is wrong; 3 the answer is
-//! no (drift, not safe, not as predicted); 4 failed and could not undo what it had done.
+//! 1 failed and nothing is changed, or some sockets could not be touched; 2 the
+//! command line is wrong; 3 the answer is no (drift, not safe, not as predicted);
+//! 4 failed and could not undo what it had done.
 
 mod args;
 mod countdown;

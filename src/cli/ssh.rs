@@ -52,6 +52,7 @@ fn look(root: &Root, show: &Show, face: &Face) -> Result<ExitCode, Failure> {
             host: show.host.clone(),
             file: show.file.clone(),
             options: show.option.clone(),
+            home,
         })
     };
     let report = job::show(root, &subject, &show.circumstances())?;
@@ -69,8 +70,8 @@ fn set(root: &Root, whose: &SetWhose, face: &Face) -> Result<ExitCode, Failure> 
             place,
             dry_run,
         } => {
-            as_user(place.scope())?;
-            job::set_client(root, &args::client(values, place), dry_run.dry_run)
+            let home = home_for(place.scope())?;
+            job::set_client(root, &args::client(values, place, home), dry_run.dry_run)
         }
         SetWhose::Server {
             interval,
@@ -107,7 +108,7 @@ fn set(root: &Root, whose: &SetWhose, face: &Face) -> Result<ExitCode, Failure> 
 fn unset(root: &Root, whose: &UnsetWhose, face: &Face) -> Result<ExitCode, Failure> {
     let report = match whose {
         UnsetWhose::Client { place, dry_run } => {
-            as_user(place.scope())?;
+            home_for(place.scope())?;
             job::unset_client(root, &place.hosts(), place.scope(), dry_run.dry_run)
         }
         UnsetWhose::Server { reload, dry_run } => job::unset_server(root, *reload, dry_run.dry_run),
@@ -129,15 +130,16 @@ fn session_name(word: &str) -> String {
     }
 }
 
-/// A user's own files are that user's, also through sudo.
-fn as_user(scope: Scope) -> Result<(), Failure> {
-    if scope == Scope::User {
-        caller::act_as_caller().map_err(ops::Error::from)?;
+/// A user's own files are that user's, also through sudo; the system's are root's.
+fn home_for(scope: Scope) -> Result<Option<PathBuf>, Failure> {
+    match scope {
+        Scope::User => callers_home(),
+        Scope::System => Ok(None),
     }
-    Ok(())
 }
 
-/// The folder of the user who called sudo, if somebody did.
+/// The folder of the user who called sudo, if somebody did; from here on this process
+/// is that user's.
 fn callers_home() -> Result<Option<PathBuf>, Failure> {
     match caller::act_as_caller().map_err(ops::Error::from)? {
         true => Ok(Some(client::home().map_err(ops::Error::from)?)),

@@ -29,6 +29,8 @@ pub struct Asked {
     pub file: Option<PathBuf>,
     /// Options, as with `ssh -o`.
     pub options: Vec<String>,
+    /// The user's own folder, where the environment is another user's.
+    pub home: Option<PathBuf>,
 }
 
 /// What is in effect for a host.
@@ -49,7 +51,7 @@ pub fn read(asked: &Asked) -> Result<Effective> {
     }
     let host = asked.host.as_deref().unwrap_or(ANY_HOST);
     arguments.extend(["--".to_owned(), host.to_owned()]);
-    let said = SSH.ask(&arguments)?;
+    let said = SSH.ask(&arguments, asked.home.as_deref())?;
     let dump = Dump {
         command: SSH.command(&arguments),
         text: said.stdout,
@@ -128,7 +130,7 @@ pub fn home() -> Result<PathBuf> {
     let arguments = ["-G", "-F", "none", "-o", "ControlPath=%d/", ANY_HOST];
     let dump = Dump {
         command: SSH.command(&arguments),
-        text: SSH.ask(&arguments)?.stdout,
+        text: SSH.ask(&arguments, None)?.stdout,
     };
     let told = dump.value("controlpath").map(PathBuf::from);
     let home = told.ok_or_else(|| dump.not_told("the user's folder"))?;

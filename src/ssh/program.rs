@@ -7,6 +7,9 @@ use std::process::{Command, Stdio};
 
 use super::{Error, Result};
 
+/// A user's own folder, for a program to run with as its HOME.
+pub type Home<'h> = Option<&'h Path>;
+
 /// What a run printed.
 pub struct Said {
     /// On standard output.
@@ -59,10 +62,11 @@ impl Program {
     ///
     /// # Errors
     /// [`Error::NoProgram`], [`Error::Run`].
-    pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<(bool, Said)> {
+    pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S], home: Home<'_>) -> Result<(bool, Said)> {
         let program = self.path()?;
         let output = Command::new(&program)
             .args(arguments)
+            .envs(home.map(|home| ("HOME", home)))
             .stdin(Stdio::null())
             .output()
             .map_err(|source| Error::Run { program, source })?;
@@ -78,8 +82,8 @@ impl Program {
     ///
     /// # Errors
     /// [`Error::Refused`] too, with its message.
-    pub fn ask<S: AsRef<OsStr>>(&self, arguments: &[S]) -> Result<Said> {
-        match self.run(arguments)? {
+    pub fn ask<S: AsRef<OsStr>>(&self, arguments: &[S], home: Home<'_>) -> Result<Said> {
+        match self.run(arguments, home)? {
             (true, said) => Ok(said),
             (false, said) => Err(Error::Refused {
                 command: self.command(arguments),

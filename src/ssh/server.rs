@@ -34,7 +34,7 @@ pub fn read(asked: &Asked) -> Result<Effective> {
     if let Some(connection) = &asked.connection {
         arguments.extend(["-C".to_owned(), connection.clone()]);
     }
-    let said = SSHD.ask(&arguments)?;
+    let said = SSHD.ask(&arguments, None)?;
     let dump = Dump {
         command: SSHD.command(&arguments),
         text: said.stdout,
@@ -53,7 +53,7 @@ pub fn read(asked: &Asked) -> Result<Effective> {
 /// # Errors
 /// [`Error::Refused`](super::Error::Refused), with what it says.
 pub fn check() -> Result<()> {
-    SSHD.ask(&["-t"]).map(drop)
+    SSHD.ask(&["-t"], None).map(drop)
 }
 
 /// The file in which a running server keeps its number; none if it keeps none.
@@ -64,7 +64,7 @@ pub fn pid_file() -> Result<Option<PathBuf>> {
     let arguments = ["-T"];
     let dump = Dump {
         command: SSHD.command(&arguments),
-        text: SSHD.ask(&arguments)?.stdout,
+        text: SSHD.ask(&arguments, None)?.stdout,
     };
     let told = dump.value("pidfile").filter(|file| *file != "none");
     Ok(told.map(PathBuf::from))
@@ -76,7 +76,7 @@ pub fn pid_file() -> Result<Option<PathBuf>> {
 /// # Errors
 /// There is no sshd.
 pub fn habits() -> Result<Habits> {
-    let (_, said) = SSHD.run(&["-V"])?;
+    let (_, said) = SSHD.run(&["-V"], None)?;
     let told = [said.stderr, said.stdout];
     let version = told.iter().find_map(|text| parse_version(text));
     Ok(Habits::of_server(version))

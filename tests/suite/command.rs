@@ -87,6 +87,7 @@ fn help_teaches_with_examples() {
         "measure",
         "sockets",
         "netns",
+        "ssh",
         "profile",
         "apply",
         "revert",

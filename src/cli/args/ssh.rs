@@ -318,12 +318,13 @@ impl Plan {
 }
 
 /// What `ssh set client` asks for.
-pub fn client(values: &IntervalAndCount, place: &Where) -> Client {
+pub fn client(values: &IntervalAndCount, place: &Where, home: Option<PathBuf>) -> Client {
     Client {
         interval_s: values.interval,
         count_max: values.count,
         hosts: place.hosts(),
         scope: place.scope(),
+        home,
     }
 }
 

@@ -88,7 +88,7 @@ pub(super) fn checks(paths: &[PathCheck]) -> String {
         names.set_constraint(ColumnConstraint::ContentWidth);
     }
     format!(
-        "{}\nMARGIN: what is left with one probe lost, late timers and a second for the way.\n",
+        "{}\nMARGIN: what is left with one loss, late timers and a second for the way.\n",
         lines(&rows)
     )
 }

@@ -125,6 +125,9 @@ fn how(report: &SshReport, layer: &Layer) -> String {
             None => format!("a message every {interval}, which wants no answer"),
             Some(0) if alive.ends_idle() => format!("{interval} without data"),
             Some(0) => format!("a message every {interval}; a count of 0 is for never"),
+            Some(count) if alive.habits.waits_twice => {
+                format!("{interval} × ({count} + 1), mostly twice that")
+            }
             Some(count) => format!("{interval} × ({count} + 1)"),
         },
         LayerName::TcpKeepalive if alive.proxied => "the session has no socket here".to_owned(),

@@ -40,6 +40,8 @@ pub struct Client {
     pub hosts: Patterns,
     /// Whose.
     pub scope: Scope,
+    /// The user's own folder, where the environment is another user's.
+    pub home: Option<PathBuf>,
 }
 
 /// What the server is to do.
@@ -124,6 +126,7 @@ pub fn set_client(root: &Root, wanted: &Client, dry_run: bool) -> Result<SetRepo
     require_machine(root, "ssh set client")?;
     let asked = client::Asked {
         host: (!wanted.hosts.is_all()).then(|| wanted.hosts.example()),
+        home: wanted.home.clone(),
         ..client::Asked::default()
     };
     client::read(&asked)?;
@@ -160,7 +163,9 @@ pub fn set_client(root: &Root, wanted: &Client, dry_run: bool) -> Result<SetRepo
             }
             Ok(effective)
         })?;
-        report.warnings = exceptions(&effective, &file);
+        if wanted.hosts.is_all() {
+            report.warnings = exceptions(&effective);
+        }
         report.in_effect = Some(of(asked.host, effective, &Circumstances::default())?);
     }
     Ok(report)
@@ -174,22 +179,24 @@ pub(super) fn client_file(scope: Scope) -> Result<(PathBuf, u32)> {
     })
 }
 
-/// Lines that keep their say for others than whom was asked about.
-fn exceptions(effective: &Effective, ours: &Path) -> Vec<String> {
-    let ours = ours.to_string_lossy();
-    let others = [Keyword::Interval, Keyword::CountMax]
-        .into_iter()
+/// Lines that keep their say, for hosts that nobody asked about.
+fn exceptions(effective: &Effective) -> Vec<String> {
+    let keywords = [Keyword::Interval, Keyword::CountMax].into_iter();
+    let mut texts: Vec<String> = keywords
         .flat_map(|keyword| {
-            let elsewhere = effective.elsewhere(keyword);
-            let elsewhere = elsewhere.filter(|line| line.file != ours);
-            elsewhere.map(move |line| (keyword, line))
-        });
-    others
+            effective
+                .elsewhere(keyword)
+                .map(move |line| (keyword, line))
+        })
         .map(|(keyword, line)| {
             let name = keyword.name(Side::Client);
-            format!("for certain hosts another line is met: {name} at {line}")
+            format!("for certain hosts another line is met first: {name} at {line}")
         })
-        .collect()
+        .collect();
+    // A configuration may be read twice.
+    texts.sort();
+    texts.dedup();
+    texts
 }
 
 /// That an option has the value that was written.

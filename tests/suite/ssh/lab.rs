@@ -231,7 +231,7 @@ impl Lab {
         let home = self.home.display();
         let common = format!(
             "ListenAddress {SERVER}:{PORT}\nHostKey /etc/ssh/ssh_host_ed25519_key\n\
-             AuthorizedKeysFile {home}/authorized\nStrictModes no\nPidFile none\nUsePAM no\n"
+             AuthorizedKeysFile {home}/authorized\nStrictModes no\nPidFile /run/sshd.pid\nUsePAM no\n"
         );
         let file = self.home.join("server");
         let log = self.home.join("log");
@@ -259,11 +259,8 @@ impl Lab {
     /// The same with another client, given its arguments.
     pub fn session_of(&self, program: &str, arguments: &[&str]) -> Session {
         let mut command = self.client.command(program);
-        Session::begin(
-            command
-                .args(arguments)
-                .args([SERVER, "echo ready; exec cat"]),
-        )
+        let command = command.args(arguments).arg("echo ready; exec cat");
+        Session::begin(command.env("HOME", &self.home))
     }
 
     /// From now on no segment reaches either side.
