@@ -20,7 +20,7 @@ pub fn ssh(root: &Root, command: &SshCommand, face: &Face) -> Result<ExitCode, F
         SshCommand::Set { whose } => set(root, whose, face),
         SshCommand::Unset { whose } => unset(root, whose, face),
         SshCommand::Options(IntervalAndCount { interval, count }) => {
-            let options = client::options(*interval, *count);
+            let options = client::options(interval.interval, *count);
             face.print(&options, |options| render::ssh::options(options))
         }
         SshCommand::Plan(plan) => {
@@ -81,7 +81,8 @@ fn set(root: &Root, whose: &SetWhose, face: &Face) -> Result<ExitCode, Failure> 
             reload,
             dry_run,
         } => {
-            let wanted = args::server((*interval, *count), *tcp_keepalive, *edit_main, *reload);
+            let values = (interval.interval, *count);
+            let wanted = args::server(values, tcp_keepalive.tcp_keepalive, *edit_main, *reload);
             job::set_server(root, &wanted, dry_run.dry_run)
         }
         SetWhose::Putty {
@@ -93,8 +94,8 @@ fn set(root: &Root, whose: &SetWhose, face: &Face) -> Result<ExitCode, Failure> 
         } => {
             let wanted = Putty {
                 session: session_name(session),
-                interval_s: *interval,
-                tcp_keepalive: *tcp_keepalive,
+                interval_s: interval.interval,
+                tcp_keepalive: tcp_keepalive.tcp_keepalive,
                 reg: reg.clone(),
                 home: callers_home()?,
             };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::program::{SSH, word};
 use super::trace;
-use super::{Dump, Effective, Error, Keyword, Result, Source, origins};
+use super::{Dump, Effective, Error, Keyword, Result, Source, origins, read_text};
 use crate::model::ssh::{Habits, Side};
 
 /// The system's file.
@@ -57,11 +57,9 @@ pub fn read(asked: &Asked) -> Result<Effective> {
         text: said.stdout,
     };
     let mut alive = dump.alive(Side::Client, Habits::CLIENT)?;
-    alive.proxied = ["proxyjump", "proxycommand"]
-        .iter()
-        .any(|name| is_set(dump.value(name)));
+    alive.socket_here = proxy(&dump).is_none();
     let given = |keyword| asked.options.iter().any(|option| sets(option, keyword));
-    let met = trace::client(&said.stderr, text);
+    let met = trace::client(&said.stderr, read_text);
     let mut origins = origins(
         Side::Client,
         &dump,
@@ -88,8 +86,7 @@ pub fn read(asked: &Asked) -> Result<Effective> {
 
 fn warnings(dump: &Dump) -> Vec<String> {
     let mut warnings = Vec::new();
-    let proxies = ["proxyjump", "proxycommand"].map(|name| dump.value(name));
-    if let Some(proxy) = proxies.into_iter().flatten().find(|p| is_set(Some(p))) {
+    if let Some(proxy) = proxy(dump) {
         warnings.push(format!(
             "it goes by way of {proxy}, and so through a pipe: the kernel's part is played on that \
              way, with the settings there"
@@ -105,6 +102,15 @@ fn warnings(dump: &Dump) -> Vec<String> {
     warnings
 }
 
+/// What the session goes through, if it does.
+fn proxy(dump: &Dump) -> Option<&str> {
+    let proxies = ["proxyjump", "proxycommand"].map(|name| dump.value(name));
+    proxies
+        .into_iter()
+        .flatten()
+        .find(|proxy| is_set(Some(proxy)))
+}
+
 fn is_set(value: Option<&str>) -> bool {
     value.is_some_and(|value| value != "none")
 }
@@ -113,12 +119,6 @@ fn is_set(value: Option<&str>) -> bool {
 fn sets(option: &str, keyword: Keyword) -> bool {
     let named = trace::words(option).and_then(|(word, _)| Keyword::of(Side::Client, word));
     named == Some(keyword)
-}
-
-/// The text of a file that ssh has just read.
-fn text(file: &str) -> Option<String> {
-    let bytes = std::fs::read(file).ok()?;
-    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 /// The folder that ssh takes for the user's own, with all links resolved. It is

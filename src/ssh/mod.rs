@@ -306,7 +306,7 @@ impl Dump {
                 Some(value) => value == "yes",
                 None => return Err(self.not_told(tcp_keepalive)),
             },
-            proxied: false,
+            socket_here: true,
         })
     }
 }
@@ -338,6 +338,12 @@ fn origins(side: Side, dump: &Dump, met: &[Met], given: impl Fn(Keyword) -> bool
             }
         })
         .collect()
+}
+
+/// The text of a file that a program has just read, wherever it is.
+fn read_text(file: &str) -> Option<String> {
+    let content = Root::machine().read(file, LIMIT).ok()??;
+    Some(String::from_utf8_lossy(&content.bytes).into_owned())
 }
 
 /// The largest configuration that is read.

@@ -202,7 +202,7 @@ impl Values {
                 count_max: None,
                 habits: Habits::PUTTY,
                 tcp_keepalive,
-                proxied: false,
+                socket_here: true,
             },
             origins: vec![
                 origin(SECONDS, interval_s.to_string(), interval),

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::program::{SSHD, word};
 use super::trace::{self, words};
-use super::{Dump, Effective, Keyword, Result, origins};
+use super::{Dump, Effective, Keyword, Result, origins, read_text};
 use crate::model::ssh::{Habits, Side};
 
 /// The server's file.
@@ -39,7 +39,7 @@ pub fn read(asked: &Asked) -> Result<Effective> {
         command: SSHD.command(&arguments),
         text: said.stdout,
     };
-    let met = trace::server(&said.stderr, &word(main));
+    let met = trace::server(&said.stderr, &word(main), read_text);
     Ok(Effective {
         alive: dump.alive(Side::Server, habits()?)?,
         origins: origins(Side::Server, &dump, &met, |_| false),

@@ -130,17 +130,24 @@ impl<R: Fn(&str) -> Option<String>> Walk<R> {
 }
 
 /// The lines of the server's options, as they were met. Those in Match blocks that
-/// apply come first: they overrule the others. `main` is the file it begins with.
-pub fn server(told: &str, main: &str) -> Vec<Met> {
+/// apply come first: they overrule the others. Those in Match blocks that do not are
+/// added, found in the files' texts, which `read` gives. `main` is the file that the
+/// server begins with.
+pub fn server(told: &str, main: &str, read: impl Fn(&str) -> Option<String>) -> Vec<Met> {
     /// How it calls its main file when it looks at the Match blocks.
     const AGAIN: &str = "reprocess config";
     let mut matched = Vec::new();
     let mut global = Vec::new();
+    let mut in_blocks = Vec::new();
     let mut again = false;
     for line in told.lines() {
         let Some(line) = line.strip_prefix("debug").and_then(|l| l.get(3..)) else {
             continue;
         };
+        if let Some(file) = line.strip_prefix("load_server_config: filename ") {
+            let text = read(file.trim_end()).unwrap_or_default();
+            in_blocks.extend(in_match_blocks(file.trim_end(), &text));
+        }
         again |= line.starts_with(&format!("parse_server_config_depth: config {AGAIN}"));
         let Some(met) = server_line(line) else {
             continue;
@@ -157,7 +164,29 @@ pub fn server(told: &str, main: &str) -> Vec<Met> {
         }
         met.top = main.to_owned();
     }
+    in_blocks.retain(|other: &Met| !matched.iter().any(|met| met.line == other.line));
+    matched.extend(in_blocks);
     matched
+}
+
+/// The lines in Match blocks, none of which counts.
+fn in_match_blocks(file: &str, text: &str) -> Vec<Met> {
+    let lines = text.split('\n').enumerate();
+    let lines = lines.filter_map(|(n, line)| words(line).map(|(word, value)| (n + 1, word, value)));
+    let blocks = lines.skip_while(|(_, word, _)| !word.eq_ignore_ascii_case("match"));
+    let met = |(line, word, value)| {
+        Some(Met {
+            keyword: Keyword::of(Side::Server, word)?,
+            top: String::new(),
+            line: Line {
+                file: file.to_owned(),
+                line,
+                value,
+            },
+            active: false,
+        })
+    };
+    blocks.filter_map(met).collect()
 }
 
 /// `FILE:7 setting ClientAliveInterval 60`
@@ -209,4 +238,121 @@ fn argument(rest: &str) -> String {
     }
     let end = rest.find([' ', '\t', '#']).unwrap_or(rest.len());
     rest[..end].to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Each line met that counts: its place and value.
+    fn counting(met: &[Met]) -> Vec<String> {
+        let counting = met.iter().filter(|met| met.active);
+        counting.map(|met| met.line.to_string()).collect()
+    }
+
+    fn walk(told: &str, files: &[(&str, &str)]) -> Option<Vec<String>> {
+        let read = |name: &str| {
+            let found = files.iter().find(|(file, _)| *file == name);
+            found.map(|(_, text)| (*text).to_owned())
+        };
+        client(told, read).map(|met| counting(&met))
+    }
+
+    const FILE: &str = "Host a\n ServerAliveInterval 1\nHost b\n ServerAliveInterval=\"2\" # x\r\n\
+                        Match user x\n ProtocolKeepAlives 3\nMatch all\n Include i\nsetuptimeout 4\n";
+
+    #[test]
+    fn what_applies_is_what_the_client_tells() {
+        let told = "debug1: Reading configuration data f\r\n\
+                    debug1: f line 3: Applying options for b\n\
+                    debug2: checking match for 'user x' host b originally b\n\
+                    debug2: match not found\ndebug2: match found\n\
+                    debug3: f line 8: Including file i depth 0\n\
+                    debug1: Reading configuration data i\n\
+                    debug1: Reading configuration data system\n";
+        let files = [
+            ("f", FILE),
+            (
+                "i",
+                "ServerAliveInterval 7\nHost c\nServerAliveInterval 8\n",
+            ),
+            ("system", "KeepAlive no"),
+        ];
+        let met = walk(told, &files).unwrap();
+        assert_eq!(met, ["f:4 (2)", "i:1 (7)", "f:9 (4)", "system:1 (no)"]);
+    }
+
+    #[test]
+    fn nothing_counts_in_a_file_that_is_only_parsed() {
+        let told = "debug1: Reading configuration data f\n\
+                    debug3: f line 2: Including file i depth 0 (parse only)\n\
+                    debug1: Reading configuration data i\ndebug2: match found\n";
+        let files = [
+            (
+                "f",
+                "Host a\nInclude i gone\nHost b\nServerAliveInterval 1\n",
+            ),
+            (
+                "i",
+                "ServerAliveInterval 2\nMatch all\nServerAliveInterval 3\n",
+            ),
+        ];
+        assert_eq!(walk(told, &files), Some(Vec::new()));
+    }
+
+    #[test]
+    fn a_trace_that_does_not_go_with_the_files_is_no_answer() {
+        let reads = "debug1: Reading configuration data f\n";
+        assert_eq!(walk(reads, &[]), None);
+        assert_eq!(walk(reads, &[("f", "Match all\n")]), None);
+        let more = format!("{reads}debug2: match found\n");
+        assert_eq!(walk(&more, &[("f", "Host a\n")]), None);
+        assert_eq!(walk("", &[]), Some(Vec::new()));
+    }
+
+    #[test]
+    fn what_a_match_of_the_servers_says_comes_first() {
+        let told = "debug2: load_server_config: filename /etc/ssh/sshd_config\n\
+                    debug2: parse_server_config_depth: config /etc/ssh/sshd_config len 9\n\
+                    debug3: /etc/ssh/sshd_config:1 setting Port 22\n\
+                    debug3: /etc/ssh/d/a b.conf:2 setting ClientAliveInterval 30\n\
+                    debug3: /etc/ssh/sshd_config:3 setting KeepAlive no\n\
+                    debug2: parse_server_config_depth: config reprocess config len 9\n\
+                    debug3: reprocess config:7 setting ClientAliveInterval 5m\n";
+        let text = "\n\nKeepAlive no\nMatch User a\nTCPKeepAlive no\nMatch User b\n\
+                    ClientAliveInterval 5m\n";
+        let main = "/etc/ssh/sshd_config";
+        let met = server(told, main, |file| (file == main).then(|| text.to_owned()));
+        let not: Vec<usize> = met
+            .iter()
+            .filter(|m| !m.active)
+            .map(|m| m.line.line)
+            .collect();
+        assert_eq!(not, [5]);
+        assert_eq!(
+            counting(&met),
+            [
+                "/etc/ssh/sshd_config:7 (5m)",
+                "/etc/ssh/d/a b.conf:2 (30)",
+                "/etc/ssh/sshd_config:3 (no)"
+            ]
+        );
+    }
+
+    #[test]
+    fn words_are_taken_as_ssh_takes_them() {
+        let taken = |line| words(line).map(|(word, value)| format!("{word}|{value}"));
+        for (line, expected) in [
+            ("Host a b", Some("Host|a")),
+            ("\t\"Host\" \"a b\"", Some("Host|a b")),
+            ("Host=a", Some("Host|a")),
+            ("Host = 'a b'", Some("Host|a b")),
+            ("  # Host a", None),
+            ("", None),
+            ("\x0c", None),
+            ("Host", Some("Host|")),
+        ] {
+            assert_eq!(taken(line).as_deref(), expected, "{line:?}");
+        }
+    }
 }

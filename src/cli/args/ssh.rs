@@ -133,12 +133,19 @@ impl Show {
     }
 }
 
-/// How often a message is sent, and how many may go unanswered.
+/// How often a message is sent.
 #[derive(Debug, Args)]
-pub struct IntervalAndCount {
+pub struct Interval {
     /// Time without data before a message
     #[arg(long, value_name = "DURATION", value_parser = parse_interval, allow_negative_numbers = true)]
     pub interval: u32,
+}
+
+/// How often a message is sent, and how many may go unanswered.
+#[derive(Debug, Args)]
+pub struct IntervalAndCount {
+    #[command(flatten)]
+    pub interval: Interval,
 
     /// Messages without an answer before the session ends
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=MOST))]
@@ -147,6 +154,14 @@ pub struct IntervalAndCount {
 
 /// SSH's numbers are ints.
 const MOST: i64 = i32::MAX as i64;
+
+/// The kernel's keepalive.
+#[derive(Debug, Args)]
+pub struct TcpKeepalive {
+    /// The kernel's keepalive
+    #[arg(long, value_name = "YES|NO", value_parser = parse_yes_no)]
+    pub tcp_keepalive: Option<bool>,
+}
 
 /// What is not done.
 #[derive(Debug, Args)]
@@ -208,18 +223,15 @@ pub enum SetWhose {
     /// The server's: ClientAliveInterval and ClientAliveCountMax, in a drop-in that
     /// sshd checks
     Server {
-        /// Time without data before a message
-        #[arg(long, value_name = "DURATION", value_parser = parse_interval,
-            allow_negative_numbers = true)]
-        interval: u32,
+        #[command(flatten)]
+        interval: Interval,
 
         /// Messages without an answer before the session ends; 0 for never
         #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(0..=MOST))]
         count: u32,
 
-        /// The kernel's keepalive
-        #[arg(long, value_name = "YES|NO", value_parser = parse_yes_no)]
-        tcp_keepalive: Option<bool>,
+        #[command(flatten)]
+        tcp_keepalive: TcpKeepalive,
 
         /// Edit /etc/ssh/sshd_config itself where it includes no drop-ins
         #[arg(long)]
@@ -238,14 +250,11 @@ pub enum SetWhose {
         /// The session, or `default` for what new ones begin with
         session: String,
 
-        /// Time between messages
-        #[arg(long, value_name = "DURATION", value_parser = parse_interval,
-            allow_negative_numbers = true)]
-        interval: u32,
+        #[command(flatten)]
+        interval: Interval,
 
-        /// The kernel's keepalive
-        #[arg(long, value_name = "YES|NO", value_parser = parse_yes_no)]
-        tcp_keepalive: Option<bool>,
+        #[command(flatten)]
+        tcp_keepalive: TcpKeepalive,
 
         /// Write a file for Windows to import instead
         #[arg(long, value_name = "FILE")]
@@ -320,7 +329,7 @@ impl Plan {
 /// What `ssh set client` asks for.
 pub fn client(values: &IntervalAndCount, place: &Where, home: Option<PathBuf>) -> Client {
     Client {
-        interval_s: values.interval,
+        interval_s: values.interval.interval,
         count_max: values.count,
         hosts: place.hosts(),
         scope: place.scope(),

@@ -130,7 +130,9 @@ fn how(report: &SshReport, layer: &Layer) -> String {
             }
             Some(count) => format!("{interval} × ({count} + 1)"),
         },
-        LayerName::TcpKeepalive if alive.proxied => "the session has no socket here".to_owned(),
+        LayerName::TcpKeepalive | LayerName::Retransmission if !alive.socket_here => {
+            "the session has no socket under this kernel".to_owned()
+        }
         LayerName::TcpKeepalive if !alive.tcp_keepalive => "off".to_owned(),
         LayerName::TcpKeepalive if layer.drop.is_none() => {
             "rests from SSH's first message on".to_owned()
@@ -138,7 +140,6 @@ fn how(report: &SshReport, layer: &Layer) -> String {
         LayerName::TcpKeepalive => {
             format!("{} in force in the kernel; can be spoofed", report.settings)
         }
-        LayerName::Retransmission if alive.proxied => "the session has no socket here".to_owned(),
         LayerName::Retransmission => match report.timing.first_message_s {
             Some(first) => format!(
                 "of SSH's first message, sent after {}; tcp_retries2 {}",
@@ -226,13 +227,8 @@ pub fn set(report: &SetReport) -> String {
 
 /// Whom it reaches.
 fn sessions(report: &SetReport) -> String {
-    let undo = match report.side {
-        Side::Client => "client",
-        Side::Server => "server",
-        Side::Putty if report.in_effect.is_none() => {
-            return "Import it on Windows: reg import FILE, or by a double click.\n".to_owned();
-        }
-        Side::Putty => "putty",
+    let Some(undo) = &report.undo else {
+        return "Import it on Windows: reg import FILE, or by a double click.\n".to_owned();
     };
     let reached = match (report.side, report.reloaded) {
         (Side::Server, Some(Reloaded::Done)) => {
@@ -246,7 +242,7 @@ fn sessions(report: &SetReport) -> String {
         }
         _ => "It counts for new sessions; those that are open keep what they have.",
     };
-    format!("{reached}\n`keepalivectl ssh unset {undo}` takes it out again.\n")
+    format!("{reached}\n`{}` takes it out again.\n", plain(undo))
 }
 
 /// What was taken out, or would be.

@@ -88,9 +88,9 @@ pub struct Alive {
     pub habits: Habits,
     /// Whether SO_KEEPALIVE is on.
     pub tcp_keepalive: bool,
-    /// Whether the session goes through another program's connection (ProxyJump,
-    /// ProxyCommand), which has no TCP socket of its own.
-    pub proxied: bool,
+    /// Whether the session has a TCP socket under this kernel. One through another
+    /// program (ProxyJump, ProxyCommand) or on Windows has none.
+    pub socket_here: bool,
 }
 
 /// One of the mechanisms.
@@ -184,7 +184,7 @@ impl Alive {
 
     /// Whether the kernel's keepalive is on, on a socket of its own.
     fn is_kept(&self) -> bool {
-        self.tcp_keepalive && !self.proxied
+        self.tcp_keepalive && self.socket_here
     }
 
     /// The longest silences of a healthy idle session: SSH's messages end them, and
@@ -229,7 +229,7 @@ impl Timing {
     /// For a session that is idle, with the kernel's settings on that side.
     pub fn new(alive: Alive, settings: Settings, conditions: &Conditions) -> Timing {
         let first = alive.first_message();
-        let in_a_socket = first.filter(|_| !alive.proxied);
+        let in_a_socket = first.filter(|_| alive.socket_here);
         let resent = in_a_socket.map(|at| at.then(resend::gives_up(conditions)));
         let kept = alive
             .is_kept()
@@ -291,7 +291,7 @@ mod tests {
                 Side::Putty => Habits::PUTTY,
             },
             tcp_keepalive,
-            proxied: false,
+            socket_here: true,
         }
     }
 
@@ -398,7 +398,7 @@ mod tests {
     #[test]
     fn through_a_proxy_only_ssh_notices() {
         let proxied = Alive {
-            proxied: true,
+            socket_here: false,
             ..alive(Side::Client, 120, 30, true)
         };
         let settings = Settings::new(60, 75, 9).unwrap();

@@ -108,7 +108,7 @@ impl Planned {
             count_max: Some(self.count_max),
             habits: Habits::of_server(None),
             tcp_keepalive: false,
-            proxied: false,
+            socket_here: true,
         }
     }
 

@@ -82,7 +82,7 @@ pub fn plan(root: &Root, purpose: &Purpose) -> Result<SshPlanReport> {
         count_max: Some(planned.count_max),
         habits: Habits::CLIENT,
         tcp_keepalive: true,
-        proxied: false,
+        socket_here: true,
     };
     let timing = Timing::new(alive, settings, &conditions);
     let count_max = planned.count_max;

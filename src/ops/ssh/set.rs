@@ -93,6 +93,8 @@ pub struct SetReport {
     pub in_effect: Option<SshReport>,
     /// Whether a running server was told.
     pub reloaded: Option<Reloaded>,
+    /// The command that takes it out again; none for a file for Windows.
+    pub undo: Option<String>,
     /// What is worth knowing.
     pub warnings: Vec<String>,
 }
@@ -108,6 +110,7 @@ impl SetReport {
             diff: files.diff(root),
             in_effect: None,
             reloaded: None,
+            undo: None,
             warnings: Vec::new(),
         }
     }
@@ -148,6 +151,7 @@ pub fn set_client(root: &Root, wanted: &Client, dry_run: bool) -> Result<SetRepo
     let mut files = FilePlan::default();
     files.add(root, Change::edit(root, &file, after, mode)?)?;
     let mut report = SetReport::planned(root, Side::Client, &file, &files, dry_run);
+    report.undo = Some(unset_client_command(wanted));
     if !dry_run {
         let effective = carry_out(root, &files, || {
             let effective = client::read(&asked)?;
@@ -164,11 +168,23 @@ pub fn set_client(root: &Root, wanted: &Client, dry_run: bool) -> Result<SetRepo
             Ok(effective)
         })?;
         if wanted.hosts.is_all() {
-            report.warnings = exceptions(&effective);
+            report.warnings = exceptions(&effective, "hosts");
         }
         report.in_effect = Some(of(asked.host, effective, &Circumstances::default())?);
     }
     Ok(report)
+}
+
+fn unset_client_command(wanted: &Client) -> String {
+    let host = match wanted.hosts.is_all() {
+        true => String::new(),
+        false => format!(" --host '{}'", wanted.hosts.as_str()),
+    };
+    let scope = match wanted.scope {
+        Scope::User => "",
+        Scope::System => " --system",
+    };
+    format!("keepalivectl ssh unset client{host}{scope}")
 }
 
 /// The file of a scope, and the mode of a new one.
@@ -179,8 +195,8 @@ pub(super) fn client_file(scope: Scope) -> Result<(PathBuf, u32)> {
     })
 }
 
-/// Lines that keep their say, for hosts that nobody asked about.
-fn exceptions(effective: &Effective) -> Vec<String> {
+/// Lines that keep their say, for those that nobody asked about.
+fn exceptions(effective: &Effective, whom: &str) -> Vec<String> {
     let keywords = [Keyword::Interval, Keyword::CountMax].into_iter();
     let mut texts: Vec<String> = keywords
         .flat_map(|keyword| {
@@ -189,8 +205,8 @@ fn exceptions(effective: &Effective) -> Vec<String> {
                 .map(move |line| (keyword, line))
         })
         .map(|(keyword, line)| {
-            let name = keyword.name(Side::Client);
-            format!("for certain hosts another line is met first: {name} at {line}")
+            let name = keyword.name(effective.alive.side);
+            format!("for certain {whom} another line wins: {name} at {line}")
         })
         .collect();
     // A configuration may be read twice.
@@ -251,6 +267,7 @@ pub fn set_server(root: &Root, wanted: &Server, dry_run: bool) -> Result<SetRepo
     refuse_idle_ends(&before, wanted)?;
     let (file, files) = plan_server(root, wanted)?;
     let mut report = SetReport::planned(root, Side::Server, &file, &files, dry_run);
+    report.undo = Some("keepalivectl ssh unset server".to_owned());
     if dry_run {
         return Ok(report);
     }
@@ -264,6 +281,7 @@ pub fn set_server(root: &Root, wanted: &Server, dry_run: bool) -> Result<SetRepo
         }
         Ok(effective)
     })?;
+    report.warnings = exceptions(&effective, "connections");
     report.in_effect = Some(of(None, effective, &Circumstances::default())?);
     if wanted.reload {
         report.reloaded = Some(reload(root)?);
@@ -346,6 +364,8 @@ pub fn set_putty(root: &Root, wanted: &Putty, dry_run: bool) -> Result<SetReport
     );
     files.add(root, Change::edit(root, &file, after, 0o600)?)?;
     let mut report = SetReport::planned(root, Side::Putty, &file, &files, dry_run);
+    let quoted = session.replace('\'', r"'\''");
+    report.undo = Some(format!("keepalivectl ssh unset putty '{quoted}'"));
     if session == putty::DEFAULT {
         report.warnings.push(
             "sessions that are saved already have values of their own: set each by its name"

@@ -12,7 +12,7 @@ use crate::model::duration::{micros, seconds};
 use crate::model::path::Path;
 use crate::model::span::{as_difference, as_seconds_if_any};
 use crate::model::ssh::resend::resent_ms;
-use crate::model::ssh::{Alive, LayerName, Side, Timing};
+use crate::model::ssh::{Alive, LayerName, Timing};
 use crate::model::{Hz, Settings, TcpLimits};
 use crate::ops::check::{PathCheck, verdicts};
 use crate::ops::time_to_drop::{Question, conditions};
@@ -118,7 +118,14 @@ pub fn show(root: &Root, subject: &Subject, circumstances: &Circumstances) -> Re
         }
         Subject::Reg { file, session } => {
             let (name, values) = reg::read(root, file, session.as_deref())?;
-            of(Some(name), values.effective(), circumstances)
+            let mut effective = values.effective();
+            effective.alive.socket_here = false;
+            effective.warnings.push(
+                "the session is on Windows, whose own settings decide when TCP gives up: they are not \
+                 known here"
+                    .to_owned(),
+            );
+            of(Some(name), effective, circumstances)
         }
     }
 }
@@ -215,15 +222,10 @@ fn warnings(alive: &Alive, timing: &Timing) -> Vec<String> {
                 .to_owned(),
         );
     }
-    if timing.drops_first.is_none() {
+    if timing.drops_first.is_none() && alive.socket_here {
         warnings.push(
-            match alive.side {
-                Side::Putty => {
-                    "nothing keeps an idle session alive, and nothing notices a silent peer"
-                }
-                _ => "nothing keeps an idle session alive or notices a silent peer from this side",
-            }
-            .to_owned(),
+            "nothing keeps an idle session alive or notices a silent peer from this side"
+                .to_owned(),
         );
     }
     warnings

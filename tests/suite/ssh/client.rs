@@ -75,7 +75,7 @@ sandboxed! {
         assert!(fs::read_to_string(&file).unwrap().starts_with(text));
         assert_eq!(mode(&file), 0o640);
         // Certain hosts at the top, and what came first counts for all again.
-        run("ssh set client --interval 45 --count 4 --host db*").code(0);
+        run("ssh set client --interval 45 --count 4 --host db*").code(0).says("unset client --host 'db*'`");
         assert_eq!(effective("db1", "serveraliveinterval"), "45");
         assert_eq!(effective("web", "serveraliveinterval"), "60");
         run("ssh unset client").code(0);
@@ -254,7 +254,7 @@ sandboxed! {
             .says("the count of 30 is never reached");
         show("-o ServerAliveInterval=5 -o ServerAliveCountMax=0").says("is ended, its peer alive or not");
         show("-o TCPKeepAlive=no").says("never ends it");
-        show("-o ProxyJump=bastion -o ServerAliveInterval=60").says("has no socket here");
+        show("-o ProxyJump=bastion -o ServerAliveInterval=60").says("has no socket under this kernel");
         show("-o ControlPath=/run/x").says("share a connection");
         let batch = show("-o BatchMode=yes --json").json();
         // Debian's patch; elsewhere there is no such default.

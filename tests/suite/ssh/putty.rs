@@ -167,6 +167,11 @@ fn a_file_for_windows_reads_back() {
         (&61.into(), &true.into())
     );
     assert_eq!(report["count_max"], serde_json::Value::Null);
+    assert_eq!(
+        report["layers"][1]["drop_s"],
+        serde_json::Value::Null,
+        "Windows decides"
+    );
     run(&format!("ssh show other --reg {reg}"))
         .code(1)
         .complains("there is db1");

@@ -27,10 +27,11 @@ sandboxed! {
     #[ignore = "needs openssh-server"]
     fn a_dropin_takes_effect_and_goes_again() {
         furnish();
-        fs::write(MAIN, format!("{INCLUDE}ClientAliveInterval 500\n")).unwrap();
+        let main = format!("{INCLUDE}ClientAliveInterval 500\nMatch User x\n  ClientAliveInterval 9\n");
+        fs::write(MAIN, main).unwrap();
         run(&format!("{SET} --dry-run")).code(0).says("+ClientAliveInterval 60");
         assert!(!Path::new(DROPIN).exists());
-        run(SET).code(0).says("Written: An idle session to this server").says("sshd_config:2 (500)");
+        run(SET).code(0).says("Written: An idle session to this server").says("sshd_config:2 (500)").says("for certain connections another line wins: ClientAliveInterval at /etc/ssh/sshd_config:4 (9)");
         assert_eq!(effective("clientaliveinterval"), "60");
         assert_eq!(effective("tcpkeepalive"), "yes");
         run(SET).code(0).says("Unchanged");
