@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use keepalivectl::model::check::Verdict;
 use keepalivectl::ops;
-use keepalivectl::ops::ssh::{self as job, Putty, Scope, SetReport, Subject, UnsetReport};
+use keepalivectl::ops::ssh::client::Scope;
+use keepalivectl::ops::ssh::{self as job, SetReport, Subject, UnsetReport};
 use keepalivectl::root::Root;
 use keepalivectl::ssh::{caller, client, putty, server};
 
@@ -71,7 +72,7 @@ fn set(root: &Root, whose: &SetWhose, face: &Face) -> Result<ExitCode, Failure> 
             dry_run,
         } => {
             let home = home_for(place.scope())?;
-            job::set_client(root, &args::client(values, place, home), dry_run.dry_run)
+            job::client::set(root, &args::client(values, place, home), dry_run.dry_run)
         }
         SetWhose::Server {
             interval,
@@ -83,7 +84,7 @@ fn set(root: &Root, whose: &SetWhose, face: &Face) -> Result<ExitCode, Failure> 
         } => {
             let values = (interval.interval, *count);
             let wanted = args::server(values, tcp_keepalive.tcp_keepalive, *edit_main, *reload);
-            job::set_server(root, &wanted, dry_run.dry_run)
+            job::server::set(root, &wanted, dry_run.dry_run)
         }
         SetWhose::Putty {
             session,
@@ -92,14 +93,14 @@ fn set(root: &Root, whose: &SetWhose, face: &Face) -> Result<ExitCode, Failure> 
             reg,
             dry_run,
         } => {
-            let wanted = Putty {
+            let wanted = job::putty::Wanted {
                 session: session_name(session),
                 interval_s: interval.interval,
                 tcp_keepalive: tcp_keepalive.tcp_keepalive,
                 reg: reg.clone(),
                 home: callers_home()?,
             };
-            job::set_putty(root, &wanted, dry_run.dry_run)
+            job::putty::set(root, &wanted, dry_run.dry_run)
         }
     }?;
     let changed = report.changed && !report.dry_run;
@@ -110,13 +111,15 @@ fn unset(root: &Root, whose: &UnsetWhose, face: &Face) -> Result<ExitCode, Failu
     let report = match whose {
         UnsetWhose::Client { place, dry_run } => {
             home_for(place.scope())?;
-            job::unset_client(root, &place.hosts(), place.scope(), dry_run.dry_run)
+            job::client::unset(root, &place.hosts(), place.scope(), dry_run.dry_run)
         }
-        UnsetWhose::Server { reload, dry_run } => job::unset_server(root, *reload, dry_run.dry_run),
+        UnsetWhose::Server { reload, dry_run } => {
+            job::server::unset(root, *reload, dry_run.dry_run)
+        }
         UnsetWhose::Putty { session, dry_run } => {
             let home = callers_home()?;
             let session = session_name(session);
-            job::unset_putty(root, &session, home.as_deref(), dry_run.dry_run)
+            job::putty::unset(root, &session, home.as_deref(), dry_run.dry_run)
         }
     }?;
     let changed = report.changed && !report.dry_run;

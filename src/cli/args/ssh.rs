@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use keepalivectl::model::duration::parse_with_unit;
-use keepalivectl::ops::ssh::{Circumstances, Client, Purpose, Scope, Server};
+use keepalivectl::ops::ssh::client::Scope;
+use keepalivectl::ops::ssh::{self as job, Circumstances, Purpose};
 use keepalivectl::ssh::pattern::Patterns;
 
 use super::values::{Between, WISH, parse_seconds_u32};
@@ -327,8 +328,12 @@ impl Plan {
 }
 
 /// What `ssh set client` asks for.
-pub fn client(values: &IntervalAndCount, place: &Where, home: Option<PathBuf>) -> Client {
-    Client {
+pub fn client(
+    values: &IntervalAndCount,
+    place: &Where,
+    home: Option<PathBuf>,
+) -> job::client::Wanted {
+    job::client::Wanted {
         interval_s: values.interval.interval,
         count_max: values.count,
         hosts: place.hosts(),
@@ -343,8 +348,8 @@ pub fn server(
     tcp_keepalive: Option<bool>,
     edit_main: bool,
     reload: bool,
-) -> Server {
-    Server {
+) -> job::server::Wanted {
+    job::server::Wanted {
         interval_s,
         count_max,
         tcp_keepalive,

@@ -1,17 +1,20 @@
 //! `ssh`: what SSH's keepalives and the kernel's add up to, and settings that
 //! really take effect.
 
+pub mod client;
 mod plan;
+pub mod putty;
 mod reload;
+pub mod server;
 mod set;
 mod show;
 mod unset;
 
 pub use plan::{Purpose, SshPlanReport, plan};
 pub use reload::Reloaded;
-pub use set::{Client, Putty, Scope, Server, SetReport, set_client, set_putty, set_server};
+pub use set::SetReport;
 pub use show::{Circumstances, SshReport, Subject, show};
-pub use unset::{UnsetReport, unset_client, unset_putty, unset_server};
+pub use unset::UnsetReport;
 
 use crate::root::Root;
 use crate::ssh;
@@ -36,14 +39,3 @@ fn carry_out<T>(root: &Root, files: &FilePlan, look: impl FnOnce() -> Result<T>)
     files.carry_out(root)?;
     look().map_err(|e| files.undo_all(root, e))
 }
-
-/// The name of the block of some hosts: the command that writes it.
-fn block_name(patterns: &ssh::pattern::Patterns) -> String {
-    match patterns.is_all() {
-        true => "ssh set client".to_owned(),
-        false => format!("ssh set client --host '{}'", patterns.as_str()),
-    }
-}
-
-/// The name of the block in the server's main file.
-const SERVER_BLOCK: &str = "ssh set server --edit-main";

@@ -1,18 +1,16 @@
-//! `ssh unset`: takes out what `ssh set` has put in, and nothing else.
+//! What all of `ssh unset` have in common: it takes out what `ssh set` has put in,
+//! and nothing else.
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::reload::{self, Reloaded};
-use super::set::{Scope, client_file, server_dropin};
-use super::{SERVER_BLOCK, block_name, carry_out, torn};
-use crate::boot::lock;
+use super::reload::Reloaded;
+use super::{carry_out, torn};
+use crate::ops::Result;
 use crate::ops::files::{Change, FilePlan};
-use crate::ops::{Result, require_machine};
 use crate::root::Root;
-use crate::ssh::pattern::Patterns;
-use crate::ssh::{self, block, putty, server};
+use crate::ssh::{self, block};
 
 /// What was taken out, or would be.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -31,74 +29,8 @@ pub struct UnsetReport {
     pub reloaded: Option<Reloaded>,
 }
 
-/// Takes the block for some hosts out of the client's configuration.
-///
-/// # Errors
-/// A file cannot be edited; nothing is changed then.
-pub fn unset_client(
-    root: &Root,
-    hosts: &Patterns,
-    scope: Scope,
-    dry_run: bool,
-) -> Result<UnsetReport> {
-    require_machine(root, "ssh unset client")?;
-    let _lock = match (scope, dry_run) {
-        (Scope::System, false) => Some(lock::take(root)?),
-        _ => None,
-    };
-    let (file, mode) = client_file(scope)?;
-    let mut files = FilePlan::default();
-    without_block(root, &mut files, &file, &block_name(hosts), mode)?;
-    finish(root, vec![file], &files, dry_run)
-}
-
-/// Removes the server's drop-in, and the block in its main file.
-///
-/// # Errors
-/// A file cannot be edited, or sshd refuses what is left: nothing is changed then.
-/// Or the server could not be told.
-pub fn unset_server(root: &Root, reload: bool, dry_run: bool) -> Result<UnsetReport> {
-    require_machine(root, "ssh unset server")?;
-    let _lock = match dry_run {
-        true => None,
-        false => Some(lock::take(root)?),
-    };
-    let (dropin, main) = (PathBuf::from(server::DROPIN), PathBuf::from(server::MAIN));
-    let mut files = FilePlan::default();
-    if server_dropin(root)?.is_some() {
-        let file = dropin.clone();
-        files.add(root, Change::Remove { file })?;
-    }
-    without_block(root, &mut files, &main, SERVER_BLOCK, 0o644)?;
-    let mut report = finish(root, vec![dropin, main], &files, dry_run)?;
-    if !dry_run && reload {
-        report.reloaded = Some(reload::reload(root)?);
-    }
-    Ok(report)
-}
-
-/// Gives a PuTTY session its values from before back.
-///
-/// # Errors
-/// There is no such session, or its file cannot be edited; nothing is changed then.
-pub fn unset_putty(
-    root: &Root,
-    session: &str,
-    home: Option<&Path>,
-    dry_run: bool,
-) -> Result<UnsetReport> {
-    require_machine(root, "ssh unset putty")?;
-    let folder = putty::folder(root, home)?;
-    let file = putty::file(&folder, session);
-    let text = putty::read(root, &folder, session)?;
-    let mut files = FilePlan::default();
-    if let Some(before) = putty::unset(&text) {
-        files.add(root, without(root, &file, before, 0o600)?)?;
-    }
-    finish(root, vec![file], &files, dry_run)
-}
-
-fn without_block(
+/// Adds the change that takes a block out of a file, if it is there.
+pub(super) fn without_block(
     root: &Root,
     files: &mut FilePlan,
     file: &Path,
@@ -115,14 +47,15 @@ fn without_block(
 }
 
 /// A file with less in it, or none where nothing is left.
-fn without(root: &Root, file: &Path, text: String, mode: u32) -> Result<Change> {
+pub(super) fn without(root: &Root, file: &Path, text: String, mode: u32) -> Result<Change> {
     match text.is_empty() {
         true => Ok(Change::Remove { file: file.into() }),
         false => Change::edit(root, file, text, mode),
     }
 }
 
-fn finish(
+/// Carries the changes out, unless it is a dry run.
+pub(super) fn finish(
     root: &Root,
     looked_at: Vec<PathBuf>,
     files: &FilePlan,

@@ -41,7 +41,9 @@ sandboxed! {
     #[ignore = "needs openssh-client"]
     fn a_first_configuration_is_private_and_takes_effect() {
         let home = furnish();
-        run(SET).code(0).says("Written: An idle session to any host survives");
+        run(SET)
+            .code(0)
+            .says("Written: An idle session to any host survives");
         let (folder, file) = (home.join(".ssh"), home.join(".ssh/config"));
         assert_eq!((mode(&folder), mode(&file)), (0o700, 0o600));
         assert_eq!(effective("db1", "serveraliveinterval"), "60");
@@ -53,7 +55,10 @@ sandboxed! {
         // Other values take the place of the first.
         run("ssh set client --interval 1m --count 3").code(0);
         assert_eq!(effective("db1", "serveralivecountmax"), "3");
-        assert_eq!(fs::read_to_string(&file).unwrap().matches("Host *").count(), 1);
+        assert_eq!(
+            fs::read_to_string(&file).unwrap().matches("Host *").count(),
+            1
+        );
         run("ssh unset client").code(0).says("Taken out");
         assert!(!file.exists());
         run("ssh unset client").code(0).says("Unchanged");
@@ -75,7 +80,9 @@ sandboxed! {
         assert!(fs::read_to_string(&file).unwrap().starts_with(text));
         assert_eq!(mode(&file), 0o640);
         // Certain hosts at the top, and what came first counts for all again.
-        run("ssh set client --interval 45 --count 4 --host db*").code(0).says("unset client --host 'db*'`");
+        run("ssh set client --interval 45 --count 4 --host db*")
+            .code(0)
+            .says("unset client --host 'db*'`");
         assert_eq!(effective("db1", "serveraliveinterval"), "45");
         assert_eq!(effective("web", "serveraliveinterval"), "60");
         run("ssh unset client").code(0);
@@ -89,7 +96,10 @@ sandboxed! {
     fn a_line_that_wins_is_named_and_nothing_is_changed() {
         let text = "Host *\n  ServerAliveCountMax 7\n";
         let file = home_with(text.as_bytes());
-        run(SET).code(1).complains("ServerAliveCountMax would not take effect").complains("config:2 (7)");
+        run(SET)
+            .code(1)
+            .complains("ServerAliveCountMax would not take effect")
+            .complains("config:2 (7)");
         assert_eq!(fs::read_to_string(&file).unwrap(), text);
         assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
         run(&format!("{SET} --host *.example.org")).code(0);
@@ -103,7 +113,9 @@ sandboxed! {
     fn a_system_wide_setting_is_for_those_who_have_none_of_their_own() {
         let file = home_with(b"ServerAliveInterval 20\n");
         let dropin = Path::new("/etc/ssh/ssh_config.d/10-keepalivectl.conf");
-        run(&format!("{SET} --system")).code(1).complains("would not take effect");
+        run(&format!("{SET} --system"))
+            .code(1)
+            .complains("would not take effect");
         assert!(!dropin.exists(), "no Include, no drop-in");
         let main = "Include /etc/ssh/ssh_config.d/*.conf\nHost *\n  ServerAliveInterval 99\n";
         fs::write("/etc/ssh/ssh_config", main).unwrap();
@@ -113,9 +125,15 @@ sandboxed! {
         fs::remove_file(&file).unwrap();
         assert_eq!(effective("db1", "serveraliveinterval"), "60");
         // The lowest number wins.
-        fs::write("/etc/ssh/ssh_config.d/05-site.conf", "ServerAliveInterval 33\n").unwrap();
+        fs::write(
+            "/etc/ssh/ssh_config.d/05-site.conf",
+            "ServerAliveInterval 33\n",
+        )
+        .unwrap();
         let before = fs::read(dropin).unwrap();
-        run("ssh set client --interval 50 --count 5 --system").code(1).complains("05-site.conf:1 (33)");
+        run("ssh set client --interval 50 --count 5 --system")
+            .code(1)
+            .complains("05-site.conf:1 (33)");
         assert_eq!(fs::read(dropin).unwrap(), before);
         run("ssh unset client --system").code(0);
         assert!(!dropin.exists());
@@ -128,13 +146,18 @@ sandboxed! {
         let text = "ServerAliveInterval sixty\n";
         let file = home_with(text.as_bytes());
         for job in ["ssh show", SET, &format!("{SET} --dry-run")] {
-            run(job).code(1).complains("`ssh -G").complains("line 1: invalid time value");
+            run(job)
+                .code(1)
+                .complains("`ssh -G")
+                .complains("line 1: invalid time value");
         }
         assert_eq!(fs::read_to_string(&file).unwrap(), text);
         fs::write(&file, "").unwrap();
         fs::set_permissions(&file, fs::Permissions::from_mode(0o666)).unwrap();
         run(SET).code(1).complains("Bad owner or permissions");
-        run("ssh show x -o Bogus=1").code(1).complains("Bad configuration option: bogus");
+        run("ssh show x -o Bogus=1")
+            .code(1)
+            .complains("Bad configuration option: bogus");
         run("ssh show -F /no/such").code(1).complains("/no/such");
     }
 }
@@ -144,14 +167,20 @@ sandboxed! {
     fn files_that_cannot_be_edited_are_left_alone() {
         let latin = b"# K\xf6ln\nHost a\n";
         let file = home_with(latin);
-        run(SET).code(1).complains("config:1: this line is not UTF-8");
+        run(SET)
+            .code(1)
+            .complains("config:1: this line is not UTF-8");
         assert_eq!(fs::read(&file).unwrap(), latin);
         // Without its last line a block is nobody's to guess.
         fs::write(&file, "").unwrap();
         run(SET).code(0);
-        let torn = fs::read_to_string(&file).unwrap().replace("# end", "# the end");
+        let torn = fs::read_to_string(&file)
+            .unwrap()
+            .replace("# end", "# the end");
         fs::write(&file, &torn).unwrap();
-        run(SET).code(1).complains("config:1: what keepalivectl put here has lost its last line");
+        run(SET)
+            .code(1)
+            .complains("config:1: what keepalivectl put here has lost its last line");
         run("ssh unset client").code(1);
         assert_eq!(fs::read_to_string(&file).unwrap(), torn);
         // A link stays a link.
@@ -178,11 +207,17 @@ sandboxed! {
         let file = home_with(b"Host a\n");
         let said = run(&format!("{SET} --dry-run")).code(0);
         assert!(said.stdout.contains("nothing is written"), "{said:?}");
-        assert!(said.stdout.contains("\n+    ServerAliveInterval 60\n"), "{said:?}");
+        assert!(
+            said.stdout.contains("\n+    ServerAliveInterval 60\n"),
+            "{said:?}"
+        );
         assert!(said.stdout.contains("\n Host a\n"), "{said:?}");
         assert_eq!(fs::read(&file).unwrap(), b"Host a\n");
         let report = run(&format!("{SET} --dry-run --json")).code(0).json();
-        assert_eq!((&report["changed"], &report["dry_run"]), (&true.into(), &true.into()));
+        assert_eq!(
+            (&report["changed"], &report["dry_run"]),
+            (&true.into(), &true.into())
+        );
     }
 }
 
@@ -227,11 +262,26 @@ sandboxed! {
               Host other\n  Include /run/more.conf\n\
               Match final\n  ServerAliveCountMax 6\n",
         );
-        fs::write("/run/more.conf", "Host *\nHost web\n  ServerAliveCountMax 9\n").unwrap();
+        fs::write(
+            "/run/more.conf",
+            "Host *\nHost web\n  ServerAliveCountMax 9\n",
+        )
+        .unwrap();
         fs::write("/etc/ssh/ssh_config", "ServerAliveInterval 5\n").unwrap();
         let interval = |host| origin(host, "ServerAliveInterval");
-        let lines = |lines: &[&str]| lines.iter().map(|line| (*line).to_owned()).collect::<Vec<_>>();
-        assert_eq!(interval("db1"), ("config:5=2m".into(), lines(&["config:7=3", "ssh_config:1=5"])));
+        let lines = |lines: &[&str]| {
+            lines
+                .iter()
+                .map(|line| (*line).to_owned())
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(
+            interval("db1"),
+            (
+                "config:5=2m".into(),
+                lines(&["config:7=3", "ssh_config:1=5"])
+            )
+        );
         assert_eq!(interval("web").0, "config:3=1");
         assert_eq!(interval("any").1, lines(&["ssh_config:1=5"]));
         assert_eq!(origin("web", "ServerAliveCountMax").0, "more.conf:3=9");
@@ -248,20 +298,34 @@ sandboxed! {
         furnish();
         let show = |options: &str| run(&format!("ssh show {options}")).code(0);
         show("").says("(TCPKeepAlive)").says("can be spoofed");
-        show("-o ServerAliveInterval=15").says("1min").says("(ServerAlive)").says("15s × (3 + 1)");
+        show("-o ServerAliveInterval=15")
+            .says("1min")
+            .says("(ServerAlive)")
+            .says("15s × (3 + 1)");
         show("-o ServerAliveInterval=120 -o ServerAliveCountMax=30")
             .says("(retransmission)")
             .says("the count of 30 is never reached");
-        show("-o ServerAliveInterval=5 -o ServerAliveCountMax=0").says("is ended, its peer alive or not");
+        show("-o ServerAliveInterval=5 -o ServerAliveCountMax=0")
+            .says("is ended, its peer alive or not");
         show("-o TCPKeepAlive=no").says("never ends it");
-        show("-o ProxyJump=bastion -o ServerAliveInterval=60").says("has no socket under this kernel");
+        show("-o ProxyJump=bastion -o ServerAliveInterval=60")
+            .says("has no socket under this kernel");
         show("-o ControlPath=/run/x").says("share a connection");
         let batch = show("-o BatchMode=yes --json").json();
         // Debian's patch; elsewhere there is no such default.
-        let expected = if batch["interval_s"] == 300 { "batch-mode" } else { "default" };
+        let expected = if batch["interval_s"] == 300 {
+            "batch-mode"
+        } else {
+            "default"
+        };
         assert_eq!(batch["origins"][0]["from"], expected);
-        run("ssh show --path aws-nat -o ServerAliveInterval=60").code(0).says("Safe: ");
-        run("ssh show --idle-timeout 62 -o ServerAliveInterval=60").code(3).says("Fragile: ").says("Try: ");
+        run("ssh show --path aws-nat -o ServerAliveInterval=60")
+            .code(0)
+            .says("Safe: ");
+        run("ssh show --idle-timeout 62 -o ServerAliveInterval=60")
+            .code(3)
+            .says("Fragile: ")
+            .says("Try: ");
         run("ssh show --path aws-nat").code(3).says("Unsafe: ");
         // It counts bytes, and SSH's messages are bytes.
         run("ssh show --path aws-alb -o ServerAliveInterval=60").code(3);

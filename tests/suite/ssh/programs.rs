@@ -164,18 +164,37 @@ sandboxed! {
         let dump = "printf 'tcpkeepalive yes\\nclientaliveinterval 0\\nclientalivecountmax 3\\n'\n";
         place.program("sshd", dump);
         fs::create_dir_all("/etc/ssh").unwrap();
-        fs::write("/etc/ssh/sshd_config", "Include /etc/ssh/sshd_config.d/*.conf\n").unwrap();
+        fs::write(
+            "/etc/ssh/sshd_config",
+            "Include /etc/ssh/sshd_config.d/*.conf\n",
+        )
+        .unwrap();
         let folder = Path::new("/etc/ssh/sshd_config.d");
         // It is not in effect.
-        place.run("ssh set server --interval 60 --count 3").code(1).complains("would not take effect");
+        place
+            .run("ssh set server --interval 60 --count 3")
+            .code(1)
+            .complains("would not take effect");
         assert!(!folder.exists());
         // It is refused.
-        place.program("sshd", &format!("[ $1 = -t ] && {{ echo no >&2; exit 1; }}\n{dump}"));
-        place.run("ssh set server --interval 60 --count 3").code(1).complains("`sshd -t` refuses: no");
+        place.program(
+            "sshd",
+            &format!("[ $1 = -t ] && {{ echo no >&2; exit 1; }}\n{dump}"),
+        );
+        place
+            .run("ssh set server --interval 60 --count 3")
+            .code(1)
+            .complains("`sshd -t` refuses: no");
         assert!(!folder.exists());
         // An old one would end idle sessions.
-        place.program("sshd", &format!("[ $1 = -V ] && echo OpenSSH_8.0p1 >&2\n{dump}"));
-        place.run("ssh set server --interval 60 --count 0").code(2).complains("before OpenSSH 8.2");
+        place.program(
+            "sshd",
+            &format!("[ $1 = -V ] && echo OpenSSH_8.0p1 >&2\n{dump}"),
+        );
+        place
+            .run("ssh set server --interval 60 --count 0")
+            .code(2)
+            .complains("before OpenSSH 8.2");
     }
 }
 

@@ -191,7 +191,11 @@ sandboxed! {
         let listening = lab.serve("LogLevel DEBUG3\n");
         let home = &lab.home;
         let key = home.join("key.ppk");
-        let converted = Command::new("puttygen").arg(home.join("key")).arg("-o").arg(&key).status();
+        let converted = Command::new("puttygen")
+            .arg(home.join("key"))
+            .arg("-o")
+            .arg(&key)
+            .status();
         assert!(converted.unwrap().success());
         let host_key = Command::new("ssh-keygen")
             .args(["-lf", "/etc/ssh/ssh_host_ed25519_key.pub"])
@@ -209,7 +213,9 @@ sandboxed! {
         let messages = || {
             // SSH_MSG_IGNORE is type 2.
             let log = listening.log();
-            log.lines().filter(|line| line.trim_end().ends_with("receive packet: type 2")).count()
+            log.lines()
+                .filter(|line| line.trim_end().ends_with("receive packet: type 2"))
+                .count()
         };
         let plink = || {
             let arguments = ["-batch", "-hostkey", host_key, "-load", "lab"];
@@ -223,6 +229,9 @@ sandboxed! {
         let _with = plink();
         let begin = std::time::Instant::now();
         until("three keepalives", || messages() >= 3);
-        eprintln!("| PuTTY, 1 s | three messages in the server's log after {:.3} s |", begin.elapsed().as_secs_f64());
+        eprintln!(
+            "| PuTTY, 1 s | three messages in the server's log after {:.3} s |",
+            begin.elapsed().as_secs_f64()
+        );
     }
 }

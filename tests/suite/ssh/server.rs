@@ -27,9 +27,12 @@ sandboxed! {
     #[ignore = "needs openssh-server"]
     fn a_dropin_takes_effect_and_goes_again() {
         furnish();
-        let main = format!("{INCLUDE}ClientAliveInterval 500\nMatch User x\n  ClientAliveInterval 9\n");
+        let main =
+            format!("{INCLUDE}ClientAliveInterval 500\nMatch User x\n  ClientAliveInterval 9\n");
         fs::write(MAIN, main).unwrap();
-        run(&format!("{SET} --dry-run")).code(0).says("+ClientAliveInterval 60");
+        run(&format!("{SET} --dry-run"))
+            .code(0)
+            .says("+ClientAliveInterval 60");
         assert!(!Path::new(DROPIN).exists());
         run(SET).code(0).says("Written: An idle session to this server").says("sshd_config:2 (500)").says("for certain connections another line wins: ClientAliveInterval at /etc/ssh/sshd_config:4 (9)");
         assert_eq!(effective("clientaliveinterval"), "60");
@@ -50,7 +53,10 @@ sandboxed! {
         let main = "# mine\nClientAliveInterval 500\nMatch User x\n  ClientAliveInterval 1\n";
         fs::write(MAIN, main).unwrap();
         for job in [SET, &format!("{SET} --dry-run")] {
-            run(job).code(1).complains("no Include").complains("--edit-main");
+            run(job)
+                .code(1)
+                .complains("no Include")
+                .complains("--edit-main");
         }
         assert_eq!(fs::read_to_string(MAIN).unwrap(), main);
         run(&format!("{SET} --edit-main")).code(0);
@@ -68,14 +74,23 @@ sandboxed! {
         furnish();
         let before = format!("ClientAliveCountMax 9\n{INCLUDE}");
         fs::write(MAIN, &before).unwrap();
-        run(SET).code(1).complains("ClientAliveCountMax would not take effect").complains("sshd_config:1 (9)");
+        run(SET)
+            .code(1)
+            .complains("ClientAliveCountMax would not take effect")
+            .complains("sshd_config:1 (9)");
         assert!(!Path::new(DROPIN).exists());
         assert_eq!(fs::read_to_string(MAIN).unwrap(), before);
         fs::write(MAIN, INCLUDE).unwrap();
-        fs::write("/etc/ssh/sshd_config.d/05-site.conf", "ClientAliveInterval 1m\n").unwrap();
+        fs::write(
+            "/etc/ssh/sshd_config.d/05-site.conf",
+            "ClientAliveInterval 1m\n",
+        )
+        .unwrap();
         // The same value by another line is in effect all the same.
         run(SET).code(0);
-        run("ssh set server --interval 30 --count 3").code(1).complains("05-site.conf:1 (1m)");
+        run("ssh set server --interval 30 --count 3")
+            .code(1)
+            .complains("05-site.conf:1 (1m)");
         assert!(fs::read_to_string(DROPIN).unwrap().contains("Interval 60"));
     }
 }
@@ -87,13 +102,19 @@ sandboxed! {
         let text = format!("{INCLUDE}ClientAliveInterval soon\n");
         fs::write(MAIN, &text).unwrap();
         for job in ["ssh show --server", SET, &format!("{SET} --edit-main")] {
-            run(job).code(1).complains("sshd_config line 2: invalid time value");
+            run(job)
+                .code(1)
+                .complains("sshd_config line 2: invalid time value");
         }
         assert_eq!(fs::read_to_string(MAIN).unwrap(), text);
         fs::write(MAIN, INCLUDE).unwrap();
         fs::write(DROPIN, "# somebody else's\n").unwrap();
-        run(SET).code(1).complains("was not written by keepalivectl");
-        run("ssh unset server").code(1).complains("was not written by keepalivectl");
+        run(SET)
+            .code(1)
+            .complains("was not written by keepalivectl");
+        run("ssh unset server")
+            .code(1)
+            .complains("was not written by keepalivectl");
         assert_eq!(fs::read_to_string(DROPIN).unwrap(), "# somebody else's\n");
         fs::remove_file(DROPIN).unwrap();
         fs::remove_dir("/run/sshd").unwrap();
@@ -110,13 +131,23 @@ sandboxed! {
         fs::write(MAIN, text).unwrap();
         let all = run("ssh show --server --json").code(0).json();
         assert_eq!(all["interval_s"], 60);
-        let alice = run("ssh show --server --match user=alice,host=h,addr=192.0.2.1 --json").code(0).json();
-        assert_eq!((&alice["interval_s"], &alice["count_max"]), (&10.into(), &0.into()));
+        let alice = run("ssh show --server --match user=alice,host=h,addr=192.0.2.1 --json")
+            .code(0)
+            .json();
+        assert_eq!(
+            (&alice["interval_s"], &alice["count_max"]),
+            (&10.into(), &0.into())
+        );
         let interval = &alice["origins"][0];
-        assert_eq!((&interval["at"]["file"], &interval["at"]["line"]), (&MAIN.into(), &3.into()));
+        assert_eq!(
+            (&interval["at"]["file"], &interval["at"]["line"]),
+            (&MAIN.into(), &3.into())
+        );
         assert_eq!(interval["shadows"][0]["line"], 6);
         assert_eq!(interval["shadows"][1]["line"], 1);
-        run("ssh show --server --match user").code(1).complains("`sshd -T -C user` refuses");
+        run("ssh show --server --match user")
+            .code(1)
+            .complains("`sshd -T -C user` refuses");
     }
 }
 
@@ -128,10 +159,16 @@ sandboxed! {
         lab.configure_client("");
         let listening = lab.serve(INCLUDE);
         let mut session = lab.session(&[]);
-        run(&format!("{SET} --reload")).code(0).says("The running sshd has read it");
-        until("sshd starts anew", || listening.log().contains("Received SIGHUP"));
+        run(&format!("{SET} --reload"))
+            .code(0)
+            .says("The running sshd has read it");
+        until("sshd starts anew", || {
+            listening.log().contains("Received SIGHUP")
+        });
         assert!(session.echoes("still here", std::time::Duration::from_secs(5)));
         drop(listening);
-        run("ssh unset server --reload").code(0).says("No sshd is running");
+        run("ssh unset server --reload")
+            .code(0)
+            .says("No sshd is running");
     }
 }

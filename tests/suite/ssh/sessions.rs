@@ -93,7 +93,13 @@ sandboxed! {
         let lab = Lab::direct();
         let client = "ServerAliveInterval 2\nServerAliveCountMax 2\nTCPKeepAlive no\n";
         let (predicted, ends) = cut(&lab, client, "TCPKeepAlive no\n", Duration::from_secs(8));
-        compare("client alone, 2 s, count 2", CLIENT, &predicted, "alive", &ends);
+        compare(
+            "client alone, 2 s, count 2",
+            CLIENT,
+            &predicted,
+            "alive",
+            &ends,
+        );
         assert_eq!(predicted[SERVER]["drops_first"], Value::Null);
         assert_eq!(ends.at[SERVER], None, "nothing ends the server's side");
     }
@@ -105,7 +111,13 @@ sandboxed! {
         let lab = Lab::direct();
         let server = "ClientAliveInterval 2\nClientAliveCountMax 2\nTCPKeepAlive no\n";
         let (predicted, ends) = cut(&lab, "TCPKeepAlive no\n", server, Duration::from_secs(14));
-        compare("server alone, 2 s, count 2", SERVER, &predicted, "alive", &ends);
+        compare(
+            "server alone, 2 s, count 2",
+            SERVER,
+            &predicted,
+            "alive",
+            &ends,
+        );
         assert_eq!(predicted[CLIENT]["drops_first"], Value::Null);
         assert_eq!(ends.at[CLIENT], None, "nothing ends the client's side");
     }
@@ -118,7 +130,13 @@ sandboxed! {
         lab.put_in_force([3, 1, 3]);
         let (predicted, ends) = cut(&lab, "", "", Duration::from_secs(10));
         for side in [CLIENT, SERVER] {
-            compare("TCPKeepAlive alone, 3/1/3", side, &predicted, "tcp-keepalive", &ends);
+            compare(
+                "TCPKeepAlive alone, 3/1/3",
+                side,
+                &predicted,
+                "tcp-keepalive",
+                &ends,
+            );
         }
     }
 }
@@ -131,7 +149,10 @@ sandboxed! {
         let client = "ServerAliveInterval 2\nServerAliveCountMax 30\n";
         let server = "ClientAliveInterval 3\nClientAliveCountMax 30\n";
         let (predicted, ends) = cut(&lab, client, server, Duration::from_secs(20));
-        for (side, case) in [(CLIENT, "2 s, count 30, tcp_retries2 3"), (SERVER, "3 s, count 30, tcp_retries2 3")] {
+        for (side, case) in [
+            (CLIENT, "2 s, count 30, tcp_retries2 3"),
+            (SERVER, "3 s, count 30, tcp_retries2 3"),
+        ] {
             compare(case, side, &predicted, "retransmission", &ends);
         }
     }
@@ -147,7 +168,13 @@ sandboxed! {
         assert_eq!(predicted[CLIENT]["first_message_s"], Value::Null);
         let mut session = lab.session(&[]);
         let ends = ends(&mut session, &listening, Duration::from_secs(6));
-        compare("client count 0, 3 s, link whole", CLIENT, &predicted, "alive", &ends);
+        compare(
+            "client count 0, 3 s, link whole",
+            CLIENT,
+            &predicted,
+            "alive",
+            &ends,
+        );
     }
 }
 
@@ -158,7 +185,10 @@ sandboxed! {
         let server = "ClientAliveInterval 1\nClientAliveCountMax 0\nTCPKeepAlive no\n";
         let (predicted, ends) = cut(&lab, "TCPKeepAlive no\n", server, Duration::from_secs(8));
         assert_eq!(predicted[SERVER]["layers"][0]["drop_s"], Value::Null);
-        assert_eq!(ends.at[SERVER], None, "eight intervals, or four twice as long");
+        assert_eq!(
+            ends.at[SERVER], None,
+            "eight intervals, or four twice as long"
+        );
     }
 }
 
@@ -198,7 +228,10 @@ sandboxed! {
         assert!(default.echoes("one", soon) && kept.echoes("one", soon));
         let idle = Instant::now();
         sleep(Duration::from_secs((IDLE_TIMEOUT_S * 3).into()));
-        assert!(kept.echoes("two", soon), "the planned one is there: {plan:#}");
+        assert!(
+            kept.echoes("two", soon),
+            "the planned one is there: {plan:#}"
+        );
         assert!(!default.echoes("two", soon), "the default one is lost");
         eprintln!(
             "| idle timeout {IDLE_TIMEOUT_S} s, idle for {:.1} s | {} survives, the default is lost |",

@@ -1,0 +1,152 @@
+//! `ssh set client` and `ssh unset client`.
+
+use std::path::{Path, PathBuf};
+
+use super::set::{SetReport, exceptions, not_in_effect, require};
+use super::show::{Circumstances, of};
+use super::unset::{UnsetReport, finish, without_block};
+use super::{carry_out, torn};
+use crate::boot::lock;
+use crate::model::ssh::Side;
+use crate::ops::files::{Change, FilePlan};
+use crate::ops::{Result, require_machine};
+use crate::root::Root;
+use crate::ssh::block::{self, Place};
+use crate::ssh::pattern::Patterns;
+use crate::ssh::{self, Effective, Keyword, client};
+
+/// Whose client's configuration it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scope {
+    /// The user's own.
+    User,
+    /// That of all users of this machine.
+    System,
+}
+
+/// What the client is to do.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// Seconds without data before a message.
+    pub interval_s: u32,
+    /// Messages without an answer.
+    pub count_max: u32,
+    /// For which hosts.
+    pub hosts: Patterns,
+    /// Whose.
+    pub scope: Scope,
+    /// The user's own folder, where the environment is another user's.
+    pub home: Option<PathBuf>,
+}
+
+/// Sets the client's keepalives: a marked block in the user's file, or in one of
+/// the system's drop-ins.
+///
+/// For all hosts it stands at the end, so that what is said for certain hosts keeps
+/// its say; for certain hosts at the top.
+///
+/// # Errors
+/// ssh refuses its configuration, a file cannot be edited, or another line wins:
+/// nothing is changed then.
+pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
+    require_machine(root, "ssh set client")?;
+    let asked = client::Asked {
+        host: (!wanted.hosts.is_all()).then(|| wanted.hosts.example()),
+        home: wanted.home.clone(),
+        ..client::Asked::default()
+    };
+    client::read(&asked)?;
+    let _lock = match (wanted.scope, dry_run) {
+        (Scope::System, false) => Some(lock::take(root)?),
+        _ => None,
+    };
+    let (file, mode) = file_of(wanted.scope)?;
+    let before = ssh::text(root, &file)?;
+    let lines = client::block(wanted.hosts.as_str(), wanted.interval_s, wanted.count_max);
+    let name = block_name(&wanted.hosts);
+    let (lines, place) = match wanted.hosts.is_all() {
+        true => (lines, Place::End),
+        // What stood there before it counts for all hosts again.
+        false => (format!("{lines}Host *\n"), Place::Top),
+    };
+    let after = block::put(before.as_deref().unwrap_or_default(), &name, &lines, place)
+        .map_err(torn(root, &file))?;
+    let mut files = FilePlan::default();
+    files.add(root, Change::edit(root, &file, after, mode)?)?;
+    let mut report = SetReport::planned(root, Side::Client, &file, &files, dry_run);
+    report.undo = Some(unset_command(wanted));
+    if !dry_run {
+        let effective = carry_out(root, &files, || {
+            let effective = client::read(&asked)?;
+            let both = [
+                (Keyword::Interval, wanted.interval_s),
+                (Keyword::CountMax, wanted.count_max),
+            ];
+            for (keyword, value) in both {
+                match wanted.scope {
+                    Scope::User => require(&effective, keyword, value)?,
+                    Scope::System => require_for_all(&effective, keyword, &file)?,
+                }
+            }
+            Ok(effective)
+        })?;
+        if wanted.hosts.is_all() {
+            report.warnings = exceptions(&effective, "hosts");
+        }
+        report.in_effect = Some(of(asked.host, effective, &Circumstances::default())?);
+    }
+    Ok(report)
+}
+
+fn unset_command(wanted: &Wanted) -> String {
+    let host = match wanted.hosts.is_all() {
+        true => String::new(),
+        false => format!(" --host '{}'", wanted.hosts.as_str()),
+    };
+    let scope = match wanted.scope {
+        Scope::User => "",
+        Scope::System => " --system",
+    };
+    format!("keepalivectl ssh unset client{host}{scope}")
+}
+
+/// The file of a scope, and the mode of a new one.
+fn file_of(scope: Scope) -> Result<(PathBuf, u32)> {
+    Ok(match scope {
+        Scope::User => (client::home()?.join(client::IN_HOME), 0o600),
+        Scope::System => (client::DROPIN.into(), 0o644),
+    })
+}
+
+/// That an option is taken from our file by all who have none of their own. Whoever
+/// runs this may have one.
+fn require_for_all(effective: &Effective, keyword: Keyword, ours: &Path) -> Result<()> {
+    match effective.first_of_system(keyword) {
+        Some(line) if Path::new(&line.file) == ours => Ok(()),
+        line => Err(not_in_effect(keyword, effective.alive.side, line)),
+    }
+}
+
+/// The name of the block of some hosts: the command that writes it.
+fn block_name(patterns: &ssh::pattern::Patterns) -> String {
+    match patterns.is_all() {
+        true => "ssh set client".to_owned(),
+        false => format!("ssh set client --host '{}'", patterns.as_str()),
+    }
+}
+
+/// Takes the block for some hosts out of the client's configuration.
+///
+/// # Errors
+/// A file cannot be edited; nothing is changed then.
+pub fn unset(root: &Root, hosts: &Patterns, scope: Scope, dry_run: bool) -> Result<UnsetReport> {
+    require_machine(root, "ssh unset client")?;
+    let _lock = match (scope, dry_run) {
+        (Scope::System, false) => Some(lock::take(root)?),
+        _ => None,
+    };
+    let (file, mode) = file_of(scope)?;
+    let mut files = FilePlan::default();
+    without_block(root, &mut files, &file, &block_name(hosts), mode)?;
+    finish(root, vec![file], &files, dry_run)
+}

@@ -1,0 +1,96 @@
+//! `ssh set putty` and `ssh unset putty`.
+
+use std::path::{Path, PathBuf};
+
+use super::carry_out;
+use super::set::SetReport;
+use super::show::{Circumstances, of};
+use super::unset::{UnsetReport, finish, without};
+use crate::model::ssh::Side;
+use crate::ops::files::{Change, FilePlan};
+use crate::ops::{Result, require_machine};
+use crate::root::Root;
+use crate::ssh::{putty, reg};
+
+/// What PuTTY is to do.
+#[derive(Debug, Clone)]
+pub struct Wanted {
+    /// The session.
+    pub session: String,
+    /// Seconds between messages.
+    pub interval_s: u32,
+    /// SO_KEEPALIVE; none to leave it.
+    pub tcp_keepalive: Option<bool>,
+    /// A file for Windows to import, instead of the session on this machine.
+    pub reg: Option<PathBuf>,
+    /// The user's own folder, where the environment is another user's.
+    pub home: Option<PathBuf>,
+}
+
+/// Sets a PuTTY session's keepalives, or writes a file for Windows.
+///
+/// # Errors
+/// There is no such session, or a file cannot be edited.
+pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
+    require_machine(root, "ssh set putty")?;
+    let mut files = FilePlan::default();
+    let (session, interval_s) = (wanted.session.as_str(), wanted.interval_s);
+    if let Some(file) = &wanted.reg {
+        let text = reg::text(session, interval_s, wanted.tcp_keepalive);
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+        files.add(root, Change::edit(root, &file, text, 0o644)?)?;
+        let report = SetReport::planned(root, Side::Putty, &file, &files, dry_run);
+        if !dry_run {
+            carry_out(root, &files, || Ok(()))?;
+        }
+        return Ok(report);
+    }
+    let folder = putty::folder(root, wanted.home.as_deref())?;
+    let file = putty::file(&folder, session);
+    let after = putty::set(
+        &putty::read(root, &folder, session)?,
+        interval_s,
+        wanted.tcp_keepalive,
+    );
+    files.add(root, Change::edit(root, &file, after, 0o600)?)?;
+    let mut report = SetReport::planned(root, Side::Putty, &file, &files, dry_run);
+    let quoted = session.replace('\'', r"'\''");
+    report.undo = Some(format!("keepalivectl ssh unset putty '{quoted}'"));
+    if session == putty::DEFAULT {
+        report.warnings.push(
+            "sessions that are saved already have values of their own: set each by its name"
+                .to_owned(),
+        );
+    }
+    if dry_run {
+        return Ok(report);
+    }
+    let effective = carry_out(root, &files, || {
+        let text = putty::read(root, &folder, session)?;
+        let values = putty::values(&root.display(&file).to_string_lossy(), &text);
+        Ok(values.effective())
+    })?;
+    let name = Some(session.to_owned());
+    report.in_effect = Some(of(name, effective, &Circumstances::default())?);
+    Ok(report)
+}
+/// Gives a PuTTY session its values from before back.
+///
+/// # Errors
+/// There is no such session, or its file cannot be edited; nothing is changed then.
+pub fn unset(
+    root: &Root,
+    session: &str,
+    home: Option<&Path>,
+    dry_run: bool,
+) -> Result<UnsetReport> {
+    require_machine(root, "ssh unset putty")?;
+    let folder = putty::folder(root, home)?;
+    let file = putty::file(&folder, session);
+    let text = putty::read(root, &folder, session)?;
+    let mut files = FilePlan::default();
+    if let Some(before) = putty::unset(&text) {
+        files.add(root, without(root, &file, before, 0o600)?)?;
+    }
+    finish(root, vec![file], &files, dry_run)
+}

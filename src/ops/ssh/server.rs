@@ -1,0 +1,147 @@
+//! `ssh set server` and `ssh unset server`.
+
+use std::path::{Path, PathBuf};
+
+use super::reload::reload;
+use super::set::{SetReport, exceptions, require};
+use super::show::{Circumstances, of};
+use super::unset::{UnsetReport, finish, without_block};
+use super::{carry_out, torn};
+use crate::boot::lock;
+use crate::model::ssh::Side;
+use crate::ops::files::{Change, FilePlan};
+use crate::ops::{Error, Result, require_machine};
+use crate::root::Root;
+use crate::ssh::block::{self, Place};
+use crate::ssh::{self, Effective, Keyword, server};
+
+/// The name of the block in the server's main file.
+const SERVER_BLOCK: &str = "ssh set server --edit-main";
+
+/// What the server is to do.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted {
+    /// Seconds without data before a message.
+    pub interval_s: u32,
+    /// Messages without an answer.
+    pub count_max: u32,
+    /// SO_KEEPALIVE; none to leave it.
+    pub tcp_keepalive: Option<bool>,
+    /// Whether the main file may be edited where it includes no drop-ins.
+    pub edit_main: bool,
+    /// Whether a running server is to read its files again.
+    pub reload: bool,
+}
+
+/// Sets the server's keepalives: a drop-in, or where none are included, a marked
+/// block at the top of the main file.
+///
+/// # Errors
+/// sshd refuses its configuration before or after, a file cannot be edited, no
+/// drop-in is included, or another line wins: nothing is changed then. Or the
+/// server could not be told.
+pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
+    require_machine(root, "ssh set server")?;
+    let asked = server::Asked::default();
+    let _lock = match dry_run {
+        true => None,
+        false => Some(lock::take(root)?),
+    };
+    let before = server::read(&asked)?;
+    refuse_idle_ends(&before, wanted)?;
+    let (file, files) = plan(root, wanted)?;
+    let mut report = SetReport::planned(root, Side::Server, &file, &files, dry_run);
+    report.undo = Some("keepalivectl ssh unset server".to_owned());
+    if dry_run {
+        return Ok(report);
+    }
+    let effective = carry_out(root, &files, || {
+        server::check()?;
+        let effective = server::read(&asked)?;
+        require(&effective, Keyword::Interval, wanted.interval_s)?;
+        require(&effective, Keyword::CountMax, wanted.count_max)?;
+        if let Some(on) = wanted.tcp_keepalive {
+            require(&effective, Keyword::TcpKeepalive, on.into())?;
+        }
+        Ok(effective)
+    })?;
+    report.warnings = exceptions(&effective, "connections");
+    report.in_effect = Some(of(None, effective, &Circumstances::default())?);
+    if wanted.reload {
+        report.reloaded = Some(reload(root)?);
+    }
+    Ok(report)
+}
+
+/// A count of 0 that would end healthy sessions is not what anybody asks for here.
+fn refuse_idle_ends(before: &Effective, wanted: &Wanted) -> Result<()> {
+    let mut after = before.alive;
+    after.interval_s = wanted.interval_s;
+    after.count_max = Some(wanted.count_max);
+    match after.ends_idle() {
+        true => Err(Error::EndsIdle),
+        false => Ok(()),
+    }
+}
+
+fn plan(root: &Root, wanted: &Wanted) -> Result<(PathBuf, FilePlan)> {
+    let main = PathBuf::from(server::MAIN);
+    let (interval_s, count_max) = (wanted.interval_s, wanted.count_max);
+    let text = ssh::text(root, &main)?;
+    let included = text.as_deref().is_none_or(server::includes_dropins);
+    let mut files = FilePlan::default();
+    if included {
+        let dropin = PathBuf::from(server::DROPIN);
+        our_dropin(root)?;
+        let text = server::dropin(interval_s, count_max, wanted.tcp_keepalive);
+        files.add(root, Change::edit(root, &dropin, text, 0o644)?)?;
+        return Ok((dropin, files));
+    }
+    if !wanted.edit_main {
+        return Err(Error::NoInclude {
+            main: root.display(&main),
+        });
+    }
+    let lines = server::lines(interval_s, count_max, wanted.tcp_keepalive);
+    let before = text.unwrap_or_default();
+    let after = block::put(&before, SERVER_BLOCK, &lines, Place::Top).map_err(torn(root, &main))?;
+    files.add(root, Change::edit(root, &main, after, 0o644)?)?;
+    Ok((main, files))
+}
+
+/// The text of the server's drop-in, which must be ours.
+fn our_dropin(root: &Root) -> Result<Option<String>> {
+    let file = Path::new(server::DROPIN);
+    let text = ssh::text(root, file)?;
+    match text {
+        Some(text) if !text.starts_with(server::MARK) => Err(Error::Ssh(ssh::Error::Foreign {
+            file: root.display(file),
+        })),
+        text => Ok(text),
+    }
+}
+
+/// Removes the server's drop-in, and the block in its main file.
+///
+/// # Errors
+/// A file cannot be edited, or sshd refuses what is left: nothing is changed then.
+/// Or the server could not be told.
+pub fn unset(root: &Root, and_reload: bool, dry_run: bool) -> Result<UnsetReport> {
+    require_machine(root, "ssh unset server")?;
+    let _lock = match dry_run {
+        true => None,
+        false => Some(lock::take(root)?),
+    };
+    let (dropin, main) = (PathBuf::from(server::DROPIN), PathBuf::from(server::MAIN));
+    let mut files = FilePlan::default();
+    if our_dropin(root)?.is_some() {
+        let file = dropin.clone();
+        files.add(root, Change::Remove { file })?;
+    }
+    without_block(root, &mut files, &main, SERVER_BLOCK, 0o644)?;
+    let mut report = finish(root, vec![dropin, main], &files, dry_run)?;
+    if !dry_run && and_reload {
+        report.reloaded = Some(reload(root)?);
+    }
+    Ok(report)
+}
