@@ -3,10 +3,12 @@
 use std::error::Error;
 use std::io::{self, Write};
 
+use super::render::plain;
 use keepalivectl::chain::{causes, chain};
 use keepalivectl::kernel;
 use keepalivectl::model::plan::Impossible;
 use keepalivectl::ops;
+use keepalivectl::root::FileError;
 use keepalivectl::ssh;
 use nix::errno::Errno;
 use nix::unistd::geteuid;
@@ -22,11 +24,11 @@ pub fn explain(error: &ops::Error) {
 /// Prints one complaint.
 pub fn complain(text: &str) {
     // If standard error is gone, there is nobody left to tell.
-    let _ = writeln!(io::stderr(), "keepalivectl: {text}");
+    let _ = writeln!(io::stderr(), "keepalivectl: {}", plain(text));
 }
 
 fn hint(text: &str) {
-    let _ = writeln!(io::stderr(), "  {text}");
+    let _ = writeln!(io::stderr(), "  {}", plain(text));
 }
 
 /// What to do next, if anything helps.
@@ -105,9 +107,23 @@ fn lab_advice(cause: &io::Error) -> Vec<String> {
     }
 }
 
-/// What a program of OpenSSH needs.
+/// What a program of OpenSSH needs, and what else can be done about its files.
 fn ssh_advice(link: &(dyn Error + 'static)) -> Option<String> {
     let error = match link.downcast_ref() {
+        Some(ops::Error::NotInEffect {
+            option,
+            line: Some(_),
+        }) if option.starts_with("Server") => {
+            return Some(
+                "change or remove that line; or give --host '*', which goes before all lines of the \
+                 same file"
+                    .to_owned(),
+            );
+        }
+        Some(ops::Error::NotInEffect { line: Some(_), .. }) => {
+            return Some("change or remove that line".to_owned());
+        }
+        Some(ops::Error::Ssh(ssh::Error::File(e)) | ops::Error::File(e)) => return owner_advice(e),
         Some(ops::Error::Ssh(e)) => e,
         _ => link.downcast_ref()?,
     };
@@ -123,6 +139,21 @@ fn ssh_advice(link: &(dyn Error + 'static)) -> Option<String> {
     // It may not read its own keys.
     let unprivileged = command.starts_with("sshd") && !geteuid().is_root();
     unprivileged.then(|| format!("run it as root: sudo {}", command_line()))
+}
+
+/// A user's own file that is somebody else's: sudo would act as the same user again.
+fn owner_advice(error: &FileError) -> Option<String> {
+    let (FileError::Read { path, source } | FileError::Write { path, source }) = error else {
+        return None;
+    };
+    let refused = source.kind() == io::ErrorKind::PermissionDenied;
+    let users = path.ends_with(".ssh/config") || path.ends_with(".ssh");
+    (refused && users && !geteuid().is_root()).then(|| {
+        format!(
+            "it belongs to another user: sudo chown \"$USER\" {}",
+            path.display()
+        )
+    })
 }
 
 /// What else can be done where no settings help.

@@ -111,7 +111,7 @@ fn unset(root: &Root, whose: &UnsetWhose, face: &Face) -> Result<ExitCode, Failu
     let report = match whose {
         UnsetWhose::Client { place, dry_run } => {
             home_for(place.scope())?;
-            job::client::unset(root, &place.hosts(), place.scope(), dry_run.dry_run)
+            job::client::unset(root, place.hosts(), place.scope(), dry_run.dry_run)
         }
         UnsetWhose::Server { reload, dry_run } => {
             job::server::unset(root, *reload, dry_run.dry_run)

@@ -11,6 +11,9 @@ use crate::model::span::{as_difference, as_seconds};
 use crate::model::{Hz, Partial, Settings};
 use crate::root::Root;
 
+/// The title of this machine's own conntrack.
+pub const CONNTRACK_HERE: &str = "conntrack here";
+
 /// The verdict on one path.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PathCheck {
@@ -128,7 +131,7 @@ pub(super) fn verdicts(
         }
     };
     let given = idle_timeout_s.map(|s| on_timeout(silence, "the idle timeout given", s));
-    let own = conntrack_s.map(|s| on_timeout(silence, "conntrack here", s));
+    let own = conntrack_s.map(|s| on_timeout(silence, CONNTRACK_HERE, s));
     paths.iter().map(on_path).chain(given).chain(own).collect()
 }
 

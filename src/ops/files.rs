@@ -191,9 +191,14 @@ impl FilePlan {
     fn undo(&self, root: &Root, count: usize, cause: Error) -> Error {
         let mut left = Vec::new();
         for (change, undo) in self.steps[..count].iter().rev() {
-            if let Err(e) = restore(root, undo) {
-                let file = root.display(change.file());
-                left.push(format!("{} ({})", file.display(), chain(&e)));
+            let file = root.display(change.file());
+            match is_so(root, undo) || is_so(root, change) {
+                false => left.push(format!("{} (it was changed meanwhile)", file.display())),
+                true => {
+                    if let Err(e) = restore(root, undo) {
+                        left.push(format!("{} ({})", file.display(), chain(&e)));
+                    }
+                }
             }
         }
         for folder in &self.folders {
@@ -222,11 +227,16 @@ fn missing_folders(root: &Root, file: &Path) -> Result<Vec<PathBuf>> {
     Ok(missing)
 }
 
-/// Brings back what stood there, whatever stands there now.
+/// Whether there is what a change makes.
+fn is_so(root: &Root, change: &Change) -> bool {
+    let mut plan = FilePlan::default();
+    plan.add(root, change.clone()).is_ok() && plan.is_empty()
+}
+
+/// Brings back what stood there.
 fn restore(root: &Root, before: &Change) -> std::result::Result<(), FileError> {
-    let mut now = FilePlan::default();
-    if now.add(root, before.clone()).is_ok() && now.is_empty() {
-        return Ok(());
+    match is_so(root, before) {
+        true => Ok(()),
+        false => before.carry_out(root),
     }
-    before.carry_out(root)
 }

@@ -96,10 +96,18 @@ pub enum Error {
         /// The line that is met first.
         line: Option<crate::ssh::Line>,
     },
+    /// The client's main file includes no drop-ins.
+    #[error("{main} does not include what is in {folder}, so a file there would not count")]
+    NotIncluded {
+        /// The main file.
+        main: &'static str,
+        /// The folder.
+        folder: &'static str,
+    },
     /// The server's main file includes no drop-ins.
     #[error(
-        "{} has no Include of the drop-ins in /etc/ssh/sshd_config.d, so one would not count; \
-         --edit-main puts the lines at the top of the file itself",
+        "{} has no Include that takes in /etc/ssh/sshd_config.d for all connections, so a drop-in \
+         would not count; --edit-main puts the lines at the top of the file itself",
         main.display()
     )]
     NoInclude {
@@ -112,7 +120,7 @@ pub enum Error {
     )]
     EndsIdle,
     /// The files are written, and the running server does not know.
-    #[error("the settings are written, but the running sshd goes on with the old ones")]
+    #[error("the files are changed, but the running sshd could not be told")]
     NotReloaded(#[source] Box<Error>),
     /// A path that no keepalive probe refreshes.
     #[error(
@@ -167,8 +175,8 @@ pub enum Error {
     },
     /// A job on the running kernel, and the tree of another machine.
     #[error(
-        "{operation} works on the running kernel, and {} is the tree of another machine; leave \
-         --root out",
+        "{operation} works on the running machine, and {} is the tree of another one; leave --root \
+         out",
         root.display()
     )]
     NotTheMachine {

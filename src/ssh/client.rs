@@ -69,11 +69,12 @@ pub fn read(asked: &Asked) -> Result<Effective> {
     let batch = dump.value("batchmode") == Some("yes");
     for origin in &mut origins {
         let interval = origin.option == Keyword::Interval.name(Side::Client);
-        let nothing_said = origin.source == Source::Default;
-        if nothing_said && met.is_none() {
-            origin.source = Source::Unknown;
-        } else if nothing_said && interval && batch && origin.value == "300" {
-            origin.source = Source::BatchMode;
+        match (&origin.source, &met) {
+            (Source::Default, None) => origin.source = Source::Unknown,
+            (Source::Unknown, Some(_)) if interval && batch && origin.value == "300" => {
+                origin.source = Source::BatchMode;
+            }
+            _ => {}
         }
     }
     Ok(Effective {
@@ -85,7 +86,7 @@ pub fn read(asked: &Asked) -> Result<Effective> {
 }
 
 fn warnings(dump: &Dump) -> Vec<String> {
-    let mut warnings = Vec::new();
+    let mut warnings = dump.timeouts();
     if let Some(proxy) = proxy(dump) {
         warnings.push(format!(
             "it goes by way of {proxy}, and so through a pipe: the kernel's part is played on that \
@@ -104,6 +105,10 @@ fn warnings(dump: &Dump) -> Vec<String> {
 
 /// What the session goes through, if it does.
 fn proxy(dump: &Dump) -> Option<&str> {
+    // Such a program gives its socket away.
+    if dump.value("proxyusefdpass") == Some("yes") {
+        return None;
+    }
     let proxies = ["proxyjump", "proxycommand"].map(|name| dump.value(name));
     proxies
         .into_iter()
@@ -117,8 +122,11 @@ fn is_set(value: Option<&str>) -> bool {
 
 /// Whether an option as with `ssh -o` is about a keyword.
 fn sets(option: &str, keyword: Keyword) -> bool {
-    let named = trace::words(option).and_then(|(word, _)| Keyword::of(Side::Client, word));
-    named == Some(keyword)
+    let Some((word, value)) = trace::words(option) else {
+        return false;
+    };
+    let none = keyword == Keyword::Interval && value == "none";
+    Keyword::of(Side::Client, word) == Some(keyword) && !none
 }
 
 /// The folder that ssh takes for the user's own, with all links resolved. It is

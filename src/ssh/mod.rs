@@ -81,6 +81,24 @@ pub enum Error {
         /// The line that the block begins on.
         line: usize,
     },
+    /// Somebody else's line is where ours are.
+    #[error(
+        "{}:{line}: this line stands in keepalivectl's part and was not written by it; move it out \
+         of there",
+        file.display()
+    )]
+    Edited {
+        /// The file.
+        file: PathBuf,
+        /// The line.
+        line: usize,
+    },
+    /// A file is there already that would be written over.
+    #[error("{} exists already; give another name, or remove it first", file.display())]
+    Exists {
+        /// The file.
+        file: PathBuf,
+    },
     /// A file with our name that is not ours.
     #[error("{} was not written by keepalivectl; remove or rename it first", file.display())]
     Foreign {
@@ -163,6 +181,15 @@ impl Keyword {
         self.names(side)[0]
     }
 
+    /// OpenSSH's default, on either side.
+    fn default(self) -> &'static str {
+        match self {
+            Keyword::Interval => "0",
+            Keyword::CountMax => "3",
+            Keyword::TcpKeepalive => "yes",
+        }
+    }
+
     /// The option that a word of a configuration stands for.
     fn of(side: Side, word: &str) -> Option<Keyword> {
         let means = |keyword: &Keyword| {
@@ -199,6 +226,27 @@ struct Met {
     line: Line,
     /// Whether it counts for whom was asked about.
     active: bool,
+    /// The Host or Match line that it stands under; empty above all of them.
+    block: String,
+}
+
+impl Met {
+    /// Whether it sets the option for whom was asked about: the client takes `none` for
+    /// an interval that is not set yet.
+    fn counts(&self) -> bool {
+        let none = self.keyword == Keyword::Interval && self.line.value == "none";
+        self.active && !none
+    }
+}
+
+impl Line {
+    /// Whether it may stand for this value: `1m` may for 60, and 50 may not.
+    fn may_say(&self, value: &str) -> bool {
+        match (self.value.parse::<u32>(), value.parse::<u32>()) {
+            (Ok(written), Ok(told)) => written == told,
+            _ => true,
+        }
+    }
 }
 
 /// Where the value in effect comes from.
@@ -259,15 +307,26 @@ impl Effective {
         self.met.iter().find(systems).map(|met| &met.line)
     }
 
-    /// Lines of an option for others than whom was asked about: in blocks for
-    /// certain hosts, say.
-    pub fn elsewhere(&self, keyword: Keyword) -> impl Iterator<Item = &Line> {
-        let elsewhere = move |met: &&Met| !met.active && met.keyword == keyword;
-        self.met.iter().filter(elsewhere).map(|met| &met.line)
+    /// Lines of an option that win for others than whom was asked about: in blocks for
+    /// certain hosts before the line that counts, or in any Match block of a server.
+    /// Each with the first line of its block.
+    pub fn elsewhere(&self, keyword: Keyword) -> impl Iterator<Item = (&str, &Line)> {
+        let of_keyword = self.met.iter().filter(move |met| met.keyword == keyword);
+        let client = self.alive.side == Side::Client;
+        let before = of_keyword.take_while(move |met| !(client && met.active));
+        let elsewhere = before.filter(|met| !met.active);
+        elsewhere.map(|met| (met.block.as_str(), &met.line))
+    }
+
+    /// Whether it is known where the values come from.
+    pub fn is_traced(&self) -> bool {
+        self.origins
+            .iter()
+            .all(|origin| origin.source != Source::Unknown)
     }
 }
 
-/// What `ssh -G` and `sshd -T` print: a keyword in small letters and its value.
+/// What `ssh -G` and `sshd -T` print: a keyword and its value on each line.
 struct Dump {
     command: String,
     text: String,
@@ -275,17 +334,31 @@ struct Dump {
 
 impl Dump {
     fn value(&self, name: &str) -> Option<&str> {
-        let name = name.to_ascii_lowercase();
-        let lines = self.text.lines().filter_map(|line| line.split_once(' '));
+        // Small letters before OpenSSH 10.4's sshd.
+        let mut lines = self.text.lines().filter_map(|line| line.split_once(' '));
         lines
-            .filter(|(word, _)| *word == name)
+            .find(|(word, _)| word.eq_ignore_ascii_case(name))
             .map(|(_, value)| value.trim())
-            .next()
     }
 
     fn number(&self, name: &'static str) -> Result<u32> {
         let told = self.value(name).and_then(|value| value.parse().ok());
         told.ok_or_else(|| self.not_told(name))
+    }
+
+    /// What ends a session that no keepalive keeps: OpenSSH 9.2 and later.
+    fn timeouts(&self) -> Vec<String> {
+        let set = |name: &str| {
+            self.value(name)
+                .filter(|value| !["none", "0"].contains(value))
+        };
+        let channels = set("channeltimeout").map(|timeout| {
+            format!("idle channels are closed, and no keepalive helps: ChannelTimeout {timeout}")
+        });
+        let unused = set("unusedconnectiontimeout").map(|timeout| {
+            format!("a connection without any channel is closed: UnusedConnectionTimeout {timeout}")
+        });
+        channels.into_iter().chain(unused).collect()
     }
 
     fn not_told(&self, name: &str) -> Error {
@@ -316,7 +389,7 @@ fn origins(side: Side, dump: &Dump, met: &[Met], given: impl Fn(Keyword) -> bool
     Keyword::ALL
         .into_iter()
         .map(|keyword| {
-            let counting = met.iter().filter(|m| m.active && m.keyword == keyword);
+            let counting = met.iter().filter(|m| m.counts() && m.keyword == keyword);
             let mut lines: Vec<Line> = Vec::new();
             for met in counting {
                 // A configuration may be read twice, and a file be included twice.
@@ -325,14 +398,18 @@ fn origins(side: Side, dump: &Dump, met: &[Met], given: impl Fn(Keyword) -> bool
                 }
             }
             let name = keyword.name(side);
+            let value = dump.value(name).unwrap_or_default();
             let source = match lines.first() {
                 _ if given(keyword) => Source::CommandLine,
+                // A line that was not understood, or a file that changed meanwhile.
+                None if value != keyword.default() => Source::Unknown,
                 None => Source::Default,
+                Some(line) if !line.may_say(value) => Source::Unknown,
                 Some(_) => Source::File(lines.remove(0)),
             };
             Origin {
                 option: name.to_owned(),
-                value: dump.value(name).unwrap_or_default().to_owned(),
+                value: value.to_owned(),
                 source,
                 shadows: lines,
             }
@@ -340,14 +417,30 @@ fn origins(side: Side, dump: &Dump, met: &[Met], given: impl Fn(Keyword) -> bool
         .collect()
 }
 
-/// The text of a file that a program has just read, wherever it is.
+/// The text of a file that a program has just read, wherever it is. A folder has none:
+/// ssh takes one for an empty file.
 fn read_text(file: &str) -> Option<String> {
-    let content = Root::machine().read(file, LIMIT).ok()??;
-    Some(String::from_utf8_lossy(&content.bytes).into_owned())
+    match Root::machine().read(file, LIMIT) {
+        Ok(content) => Some(String::from_utf8_lossy(&content?.bytes).into_owned()),
+        Err(FileError::NotAFile {
+            kind: "a directory",
+            ..
+        }) => Some(String::new()),
+        Err(_) => None,
+    }
 }
 
 /// The largest configuration that is read.
 const LIMIT: usize = 1 << 20;
+
+/// The text of a file that is only looked at; none if there is none.
+///
+/// # Errors
+/// It cannot be read, or is no regular file.
+pub fn lossy(root: &Root, file: &std::path::Path) -> Result<Option<String>> {
+    let content = root.read(file, LIMIT)?;
+    Ok(content.map(|content| String::from_utf8_lossy(&content.bytes).into_owned()))
+}
 
 /// The text of a file that is to be edited; none if there is none.
 ///

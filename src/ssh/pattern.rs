@@ -12,7 +12,7 @@ pub struct Patterns(String);
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PatternError {
     /// A character that no host name has, or that ssh reads in its own way.
-    #[error("{0:?} has no place in a pattern of hosts: use letters, digits and .-_:%@*?!")]
+    #[error("{0:?} has no place in a pattern of hosts: use letters, digits and .-_:%*?!")]
     Character(char),
     /// Only exclusions, or nothing.
     #[error("a pattern of hosts must name some, and not only exclude")]
@@ -20,28 +20,33 @@ pub enum PatternError {
 }
 
 impl Patterns {
-    /// Every host.
-    pub fn all() -> Patterns {
-        Patterns("*".to_owned())
-    }
-
     /// As on a Host line.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Whether it is every host.
-    pub fn is_all(&self) -> bool {
-        self.0 == "*"
-    }
-
-    /// A host that they name.
+    /// A host that they name, and do not exclude if that can be helped.
     pub fn example(&self) -> String {
-        let named = self.0.split(' ').find(|pattern| !pattern.starts_with('!'));
-        named
-            .unwrap_or_default()
-            .replace('*', "any")
-            .replace('?', "x")
+        let excluded = |host: &str| {
+            let mut patterns = self.0.split(' ').filter_map(|p| p.strip_prefix('!'));
+            patterns.any(|p| glob::Pattern::new(p).is_ok_and(|p| p.matches(host)))
+        };
+        let named = || {
+            self.0
+                .split(' ')
+                .filter(|pattern| !pattern.starts_with('!'))
+        };
+        let filled = |pattern: &str, star, one| pattern.replace('*', star).replace('?', one);
+        let fillers = [("any", "x"), ("", "y"), ("z1", "1"), ("q-7", "q")];
+        let mut examples = fillers
+            .into_iter()
+            .flat_map(|(star, one)| named().map(move |pattern| filled(pattern, star, one)));
+        let first = examples.next().unwrap_or_default();
+        [first.clone()]
+            .into_iter()
+            .chain(examples)
+            .find(|host| !host.is_empty() && !excluded(host))
+            .unwrap_or(first)
     }
 }
 
@@ -49,7 +54,7 @@ impl FromStr for Patterns {
     type Err = PatternError;
 
     fn from_str(text: &str) -> Result<Patterns, PatternError> {
-        let allowed = |c: char| c.is_ascii_alphanumeric() || " .-_:%@*?!".contains(c);
+        let allowed = |c: char| c.is_ascii_alphanumeric() || " .-_:%*?!".contains(c);
         if let Some(other) = text.chars().find(|c| !allowed(*c)) {
             return Err(PatternError::Character(other));
         }
@@ -71,12 +76,24 @@ mod tests {
         assert_eq!(example("db1"), "db1");
         assert_eq!(example("!old.example.org *.example.org"), "any.example.org");
         assert_eq!(example("web?"), "webx");
-        assert_eq!(Patterns::all().example(), "any");
+        assert_eq!(example("*"), "any");
+        assert_eq!(example("db* !dbany"), "db");
+        assert_eq!(example("* !* "), "any");
     }
 
     #[test]
     fn what_ssh_would_read_otherwise_is_refused() {
-        for text in ["", " ", "!db", "a\nHost b", "a#b", "a\"b", "a=b", "a,b"] {
+        for text in [
+            "",
+            " ",
+            "!db",
+            "a\nHost b",
+            "a#b",
+            "a\"b",
+            "a=b",
+            "a,b",
+            "a@b",
+        ] {
             assert!(Patterns::from_str(text).is_err(), "{text:?}");
         }
     }

@@ -7,7 +7,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
-use super::{Effective, Error, Keyword, Line, Origin, Result, Source, text};
+use super::{Effective, Error, Line, Origin, Result, Source, lossy, text};
 use crate::model::similar::similar;
 use crate::model::ssh::{Alive, Habits, Side};
 use crate::root::Root;
@@ -18,7 +18,7 @@ pub const DEFAULT: &str = "Default Settings";
 /// Minutes between messages; the seconds are added.
 pub(super) const MINUTES: &str = "PingInterval";
 /// Seconds between messages.
-pub(super) const SECONDS: &str = "PingIntervalSecs";
+pub const SECONDS: &str = "PingIntervalSecs";
 /// SO_KEEPALIVE.
 pub(super) const TCP_KEEPALIVE: &str = "TCPKeepalives";
 
@@ -32,13 +32,27 @@ pub struct Values {
     found: Vec<(&'static str, Line)>,
 }
 
-/// The folder of the sessions.
+/// The folder of the sessions, its path absolute and the links of what is there of it
+/// resolved.
 ///
 /// `home` is the user's own folder, where the environment is another user's.
 ///
 /// # Errors
 /// HOME is not set.
 pub fn folder(root: &Root, home: Option<&Path>) -> Result<PathBuf> {
+    let folder = named_folder(root, home)?;
+    let absolute = std::path::absolute(&folder).unwrap_or(folder);
+    let mut ancestors = absolute.ancestors();
+    let real = ancestors.find_map(|there| Some((there, there.canonicalize().ok()?)));
+    let Some((there, real)) = real else {
+        return Ok(absolute);
+    };
+    let rest = absolute.strip_prefix(there).unwrap_or(&absolute);
+    Ok(real.components().chain(rest.components()).collect())
+}
+
+/// The same as it is named.
+fn named_folder(root: &Root, home: Option<&Path>) -> Result<PathBuf> {
     let own = |name: &str| std::env::var_os(name).filter(|_| home.is_none());
     if let Some(sessions) = own("PUTTYSESSIONS") {
         return Ok(sessions.into());
@@ -96,12 +110,24 @@ pub(super) fn unescaped(name: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// The text of a session's file. That of [`DEFAULT`] need not be there.
+/// The text of a session's file, to be edited. That of [`DEFAULT`] need not be there.
+///
+/// # Errors
+/// It cannot be read or is no text, or there is no such session.
+pub fn read(root: &Root, folder: &Path, session: &str) -> Result<String> {
+    there(root, folder, session, text(root, &file(folder, session))?)
+}
+
+/// The same only to look at: through a link, too, and with what is no text replaced.
 ///
 /// # Errors
 /// It cannot be read, or there is no such session.
-pub fn read(root: &Root, folder: &Path, session: &str) -> Result<String> {
-    match text(root, &file(folder, session))? {
+pub fn look(root: &Root, folder: &Path, session: &str) -> Result<String> {
+    there(root, folder, session, lossy(root, &file(folder, session))?)
+}
+
+fn there(root: &Root, folder: &Path, session: &str, text: Option<String>) -> Result<String> {
+    match text {
         Some(text) => Ok(text),
         None if session == DEFAULT => Ok(String::new()),
         None => {
@@ -144,8 +170,10 @@ pub fn values(file: &str, text: &str) -> Values {
             .into_iter()
             .find(|known| *known == key);
         let Some(known) = known else { continue };
-        // Of two lines PuTTY takes the later one.
-        found.retain(|(key, _)| *key != known);
+        // Of two lines PuTTY takes the first.
+        if found.iter().any(|(key, _)| *key == known) {
+            continue;
+        }
         found.push((
             known,
             Line {
@@ -226,92 +254,105 @@ pub(super) fn wanted(interval_s: u32, tcp_keepalive: Option<bool>) -> Vec<(&'sta
 /// A session's text with other values. What they were before is kept in it, unless
 /// it is kept already.
 pub fn set(before: &str, interval_s: u32, tcp_keepalive: Option<bool>) -> String {
-    let wanted = wanted(interval_s, tcp_keepalive);
     let had = values("", before);
-    let kept = remembered(before);
-    let mut remember: Vec<(String, Option<String>)> = kept.unwrap_or_default();
+    let mut kept = remembered(before).unwrap_or_else(|| Before {
+        ended: before.is_empty() || before.ends_with('\n'),
+        values: Vec::new(),
+    });
     let mut after = before.to_owned();
-    for (key, value) in &wanted {
+    for (key, value) in wanted(interval_s, tcp_keepalive) {
         let was = had.line(key).map(|line| line.value.clone());
         if was.as_deref() == Some(&value.to_string()) {
             continue;
         }
-        if !remember.iter().any(|(known, _)| known == key) {
-            remember.push(((*key).to_owned(), was));
+        if !kept.values.iter().any(|(known, _)| known == key) {
+            kept.values.push((key.to_owned(), was));
         }
         after = with(&after, key, Some(&value.to_string()));
     }
-    match remember.is_empty() {
+    match kept.values.is_empty() {
         true => after,
-        false => with(&after, BEFORE, Some(&written(&remember))),
+        false => with(&after, BEFORE, Some(&kept.written())),
     }
 }
 
 /// A session's text with the values from before; none if nothing of ours is in it.
 pub fn unset(text: &str) -> Option<String> {
-    let remembered = remembered(text)?;
-    let before = remembered
-        .iter()
-        .rev()
-        .fold(text.to_owned(), |text, (key, value)| {
-            with(&text, key, value.as_deref())
-        });
-    Some(with(&before, BEFORE, None))
+    let before = remembered(text)?;
+    let values = before.values.iter().rev();
+    let text = values.fold(text.to_owned(), |text, (key, value)| {
+        with(&text, key, value.as_deref())
+    });
+    let text = with(&text, BEFORE, None);
+    match before.ended {
+        true => Some(text),
+        false => Some(text.strip_suffix('\n').unwrap_or(&text).to_owned()),
+    }
 }
 
-/// `PingIntervalSecs:0,TCPKeepalives:` for a 0 and for nothing.
-fn written(remember: &[(String, Option<String>)]) -> String {
-    let part = |(key, value): &(String, Option<String>)| match value {
-        Some(value) => format!("{key}:{value}"),
-        None => key.clone(),
-    };
-    remember.iter().map(part).collect::<Vec<_>>().join(",")
+/// What a session's text was like before.
+struct Before {
+    /// Whether its last line had an end.
+    ended: bool,
+    /// Values, each as it was written, none where there was none.
+    values: Vec<(String, Option<String>)>,
+}
+
+/// Stands for a last line without an end.
+const NOT_ENDED: &str = "NotEnded";
+
+impl Before {
+    /// `PingIntervalSecs:0,TCPKeepalives` for a 0 and for nothing.
+    fn written(&self) -> String {
+        let part = |(key, value): &(String, Option<String>)| match value {
+            Some(value) => format!("{key}:{value}"),
+            None => key.clone(),
+        };
+        let ended = (!self.ended).then(|| NOT_ENDED.to_owned());
+        let parts: Vec<String> = self.values.iter().map(part).chain(ended).collect();
+        parts.join(",")
+    }
 }
 
 /// What is kept of the values from before.
-fn remembered(text: &str) -> Option<Vec<(String, Option<String>)>> {
-    let line = text
-        .split('\n')
-        .find_map(|line| line.strip_prefix(BEFORE)?.strip_prefix('='))?;
-    let part = |part: &str| match part.split_once(':') {
+fn remembered(text: &str) -> Option<Before> {
+    let kept = |line: &str| Some(line.strip_prefix(BEFORE)?.strip_prefix('=')?.to_owned());
+    let line = text.lines().find_map(kept)?;
+    let parts = line.split(',').map(|part| match part.split_once(':') {
         Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
         None => (part.to_owned(), None),
-    };
-    Some(line.split(',').map(part).collect())
+    });
+    let (ends, values): (Vec<_>, Vec<_>) = parts.partition(|(key, _)| key == NOT_ENDED);
+    Some(Before {
+        ended: ends.is_empty(),
+        values,
+    })
 }
 
-/// A text with another value on a key's line, with such a line at its end, or
-/// without any.
+/// A text with another value on the first line of a key, with such a line at its end,
+/// or without it.
 fn with(text: &str, key: &str, value: Option<&str>) -> String {
     let is_key = |line: &str| line.split_once('=').is_some_and(|(found, _)| found == key);
-    let new = value.map(|value| format!("{key}={value}\n"));
     let mut found = false;
     let mut after = String::new();
     for line in text.split_inclusive('\n') {
-        if !is_key(line) {
+        if found || !is_key(line) {
             after.push_str(line);
             continue;
         }
-        if let Some(new) = new.as_ref().filter(|_| !found) {
-            after.push_str(new);
-        }
         found = true;
+        if let Some(value) = value {
+            let end = line.trim_end_matches(['\r', '\n']).len();
+            after.push_str(&format!("{key}={value}{}", &line[end..]));
+        }
     }
-    if let Some(new) = new.filter(|_| !found) {
+    if let Some(value) = value.filter(|_| !found) {
         if !after.is_empty() && !after.ends_with('\n') {
             after.push('\n');
         }
-        after.push_str(&new);
+        after.push_str(&format!("{key}={value}\n"));
     }
     after
-}
-
-/// The name of an option for an error.
-pub fn name(keyword: Keyword) -> &'static str {
-    match keyword {
-        Keyword::TcpKeepalive => TCP_KEEPALIVE,
-        _ => SECONDS,
-    }
 }
 
 #[cfg(test)]
@@ -339,6 +380,9 @@ mod tests {
     fn what_is_set_can_be_unset() {
         for before in [
             SESSION,
+            "HostName=x",
+            "TCPKeepalives=0",
+            "PingIntervalSecs=5\r\nHostName=x\r\nPingIntervalSecs=6\r\n",
             "",
             "HostName=x\n",
             "PingIntervalSecs=60\nPingInterval=0\n",

@@ -60,7 +60,7 @@ pub fn read(root: &Root, file: &Path, session: Option<&str>) -> Result<(String, 
         .map_err(|(line, reason)| fault(line, reason))?;
     let names: Vec<String> = sessions.iter().map(|(name, _)| name.clone()).collect();
     let wanted = session.unwrap_or(putty::DEFAULT);
-    let at = names.iter().position(|name| name == wanted);
+    let at = names.iter().position(|name| same(name, wanted));
     let only = (session.is_none() && names.len() == 1).then_some(0);
     match at.or(only) {
         Some(at) => Ok((names[at].clone(), sessions[at].1.clone())),
@@ -108,7 +108,12 @@ fn sessions(text: &str, file: &str) -> std::result::Result<Vec<(String, Values)>
         {
             let name = session_of(key);
             inside = name.is_some();
-            sessions.extend(name.map(|name| (name, Vec::new())));
+            if let Some(name) = name {
+                // A key that comes again goes on.
+                let at = sessions.iter().position(|(known, _)| same(known, &name));
+                let before = at.map(|at| sessions.remove(at).1);
+                sessions.push((name, before.unwrap_or_default()));
+            }
         } else if let (true, Some((key, value))) = (inside, line.split_once('=')) {
             let known = [MINUTES, SECONDS, TCP_KEEPALIVE]
                 .into_iter()
@@ -118,6 +123,11 @@ fn sessions(text: &str, file: &str) -> std::result::Result<Vec<(String, Values)>
             };
             let hex = value.strip_prefix("dword:");
             let number_there = hex.and_then(|hex| u32::from_str_radix(hex, 16).ok());
+            // The last one counts, and `-` takes the value away.
+            values.retain(|(key, _)| *key != known);
+            if value == "-" {
+                continue;
+            }
             let value = number_there.ok_or((number, "the value is no dword:00000000"))?;
             values.push((
                 known,
@@ -135,8 +145,12 @@ fn sessions(text: &str, file: &str) -> std::result::Result<Vec<(String, Values)>
     Ok(named.collect())
 }
 
-/// The session that a key is of; none for other keys. Upper and lower case are
-/// alike in a registry's keys.
+/// Upper and lower case are alike in a registry's keys.
+fn same(one: &str, other: &str) -> bool {
+    one.to_lowercase() == other.to_lowercase()
+}
+
+/// The session that a key is of; none for other keys.
 fn session_of(key: &str) -> Option<String> {
     let (folder, name) = key.split_at_checked(SESSIONS.len())?;
     let name = name

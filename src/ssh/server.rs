@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use super::program::{SSHD, word};
-use super::trace::{self, words};
+use super::trace::{self, split as words};
 use super::{Dump, Effective, Keyword, Result, origins, read_text};
 use crate::model::ssh::{Habits, Side};
 
@@ -39,11 +39,11 @@ pub fn read(asked: &Asked) -> Result<Effective> {
         command: SSHD.command(&arguments),
         text: said.stdout,
     };
-    let met = trace::server(&said.stderr, &word(main), read_text);
+    let met = trace::server(&said.stderr, read_text);
     Ok(Effective {
         alive: dump.alive(Side::Server, habits()?)?,
         origins: origins(Side::Server, &dump, &met, |_| false),
-        warnings: Vec::new(),
+        warnings: dump.timeouts(),
         met,
     })
 }
@@ -95,21 +95,39 @@ fn parse_version(text: &str) -> Option<(u32, u32)> {
 pub fn includes_dropins(main: &str) -> bool {
     let global = main.split('\n').filter_map(words);
     let mut global = global.take_while(|(word, _)| !word.eq_ignore_ascii_case("match"));
-    global.any(|(word, what)| {
-        let absolute = Path::new("/etc/ssh").join(what);
-        let pattern = glob::Pattern::new(&absolute.to_string_lossy());
-        let matches = pattern.is_ok_and(|pattern| pattern.matches(DROPIN));
-        word.eq_ignore_ascii_case("include") && matches
+    global.any(|(word, files)| {
+        let mut files = files
+            .split_whitespace()
+            .map(|file| file.trim_matches(['"', '\'']));
+        word.eq_ignore_ascii_case("include") && files.any(takes_in_dropins)
     })
+}
+
+/// Whether a pattern of an Include takes our drop-in in.
+fn takes_in_dropins(files: &str) -> bool {
+    const AS_GLOB: glob::MatchOptions = glob::MatchOptions {
+        case_sensitive: true,
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+    };
+    let absolute = Path::new("/etc/ssh").join(files);
+    let pattern = glob::Pattern::new(&absolute.to_string_lossy());
+    pattern.is_ok_and(|pattern| pattern.matches_with(DROPIN, AS_GLOB))
 }
 
 /// The first line of the drop-in, by which it is known.
 pub const MARK: &str = "# Written by `keepalivectl ssh set server`";
 
 /// The drop-in's text.
-pub fn dropin(interval_s: u32, count_max: u32, tcp_keepalive: Option<bool>) -> String {
-    let lines = lines(interval_s, count_max, tcp_keepalive);
+pub fn dropin(lines: &str) -> String {
     format!("{MARK}; `keepalivectl ssh unset server` removes it.\n{lines}")
+}
+
+/// Whether lines of ours turn TCPKeepAlive on or off; none if they do not say.
+pub fn tcp_keepalive(lines: &str) -> Option<bool> {
+    let name = Keyword::TcpKeepalive.name(Side::Server);
+    let value = lines.lines().find_map(|line| line.strip_prefix(name));
+    value.map(|value| value.trim() == "yes")
 }
 
 /// The lines that set what was asked for.
@@ -147,6 +165,10 @@ mod tests {
             "#Include /etc/ssh/sshd_config.d/*.conf\n"
         ));
         assert!(!includes_dropins("Include /etc/ssh/other.d/*.conf\n"));
+        assert!(!includes_dropins("Include /etc/ssh/*.conf\n"));
+        assert!(includes_dropins(
+            "Include other/*.conf sshd_config.d/*.conf # all\n"
+        ));
         assert!(!includes_dropins(
             "Match User x\nInclude /etc/ssh/sshd_config.d/*.conf\n"
         ));

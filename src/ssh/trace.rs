@@ -31,7 +31,7 @@ fn event(line: &str) -> Option<Event> {
     let (_, told) = line.strip_prefix("debug")?.split_once(": ")?;
     let told = told.trim_end();
     if let Some(file) = told.strip_prefix("Reading configuration data ") {
-        return Some(Event::Reads(file.to_owned()));
+        return Some(Event::Reads(unescaped(file)));
     }
     match told {
         "match found" => return Some(Event::Matches(true)),
@@ -40,7 +40,7 @@ fn event(line: &str) -> Option<Event> {
     }
     let place = |at: usize| {
         let (file, number) = told[..at].rsplit_once(" line ")?;
-        Some((file.to_owned(), number.parse().ok()?))
+        Some((unescaped(file), number.parse().ok()?))
     };
     if let Some(at) = told.find(": Applying options for ") {
         return place(at).map(|(file, line)| Event::Applies(file, line));
@@ -81,11 +81,15 @@ impl<R: Fn(&str) -> Option<String>> Walk<R> {
     fn file(&mut self, file: &str, counts: bool) -> Option<()> {
         let text = (self.read)(file)?;
         let mut active = counts;
+        let mut block = "";
         for (n, line) in text.split('\n').enumerate() {
             let Some((word, value)) = words(line) else {
                 continue;
             };
             let number = n + 1;
+            if is_block(word) {
+                block = line.trim();
+            }
             if word.eq_ignore_ascii_case("host") {
                 let applies = Event::Applies(file.to_owned(), number);
                 active = self.events.next_if_eq(&applies).is_some();
@@ -106,6 +110,7 @@ impl<R: Fn(&str) -> Option<String>> Walk<R> {
                         value,
                     },
                     active,
+                    block: block.to_owned(),
                 });
             }
         }
@@ -131,38 +136,44 @@ impl<R: Fn(&str) -> Option<String>> Walk<R> {
 
 /// The lines of the server's options, as they were met. Those in Match blocks that
 /// apply come first: they overrule the others. Those in Match blocks that do not are
-/// added, found in the files' texts, which `read` gives. `main` is the file that the
-/// server begins with.
-pub fn server(told: &str, main: &str, read: impl Fn(&str) -> Option<String>) -> Vec<Met> {
+/// added, found in the files' texts, which `read` gives.
+pub fn server(told: &str, read: impl Fn(&str) -> Option<String>) -> Vec<Met> {
     /// How it calls its main file when it looks at the Match blocks.
     const AGAIN: &str = "reprocess config";
     let mut matched = Vec::new();
     let mut global = Vec::new();
     let mut in_blocks = Vec::new();
+    // The file that it begins with.
+    let mut main: Option<String> = None;
     let mut again = false;
     for line in told.lines() {
         let Some(line) = line.strip_prefix("debug").and_then(|l| l.get(3..)) else {
             continue;
         };
         if let Some(file) = line.strip_prefix("load_server_config: filename ") {
-            let text = read(file.trim_end()).unwrap_or_default();
-            in_blocks.extend(in_match_blocks(file.trim_end(), &text));
+            let file = unescaped(file.trim_end());
+            let text = read(&file).unwrap_or_default();
+            in_blocks.extend(in_match_blocks(&file, &text));
+            main.get_or_insert(file);
         }
-        again |= line.starts_with(&format!("parse_server_config_depth: config {AGAIN}"));
+        again |= line.contains(&format!(": config {AGAIN} len "));
         let Some(met) = server_line(line) else {
             continue;
         };
         match again {
+            // A Match block may not set it (SSHCFG_GLOBAL).
+            true if met.keyword == Keyword::TcpKeepalive => {}
             true => matched.push(met),
             false => global.push(met),
         }
     }
     matched.extend(global);
+    let main = main.unwrap_or_default();
     for met in &mut matched {
         if met.line.file == AGAIN {
-            met.line.file = main.to_owned();
+            met.line.file.clone_from(&main);
         }
-        met.top = main.to_owned();
+        met.top.clone_from(&main);
     }
     in_blocks.retain(|other: &Met| !matched.iter().any(|met| met.line == other.line));
     matched.extend(in_blocks);
@@ -171,22 +182,61 @@ pub fn server(told: &str, main: &str, read: impl Fn(&str) -> Option<String>) -> 
 
 /// The lines in Match blocks, none of which counts.
 fn in_match_blocks(file: &str, text: &str) -> Vec<Met> {
-    let lines = text.split('\n').enumerate();
-    let lines = lines.filter_map(|(n, line)| words(line).map(|(word, value)| (n + 1, word, value)));
-    let blocks = lines.skip_while(|(_, word, _)| !word.eq_ignore_ascii_case("match"));
-    let met = |(line, word, value)| {
-        Some(Met {
-            keyword: Keyword::of(Side::Server, word)?,
+    let mut met = Vec::new();
+    let mut block = "";
+    for (n, line) in text.split('\n').enumerate() {
+        let Some((word, value)) = words(line) else {
+            continue;
+        };
+        if is_block(word) {
+            block = line.trim();
+        }
+        let keyword = Keyword::of(Side::Server, word).filter(|_| !block.is_empty());
+        met.extend(keyword.map(|keyword| Met {
+            keyword,
             top: String::new(),
             line: Line {
                 file: file.to_owned(),
-                line,
+                line: n + 1,
                 value,
             },
             active: false,
-        })
-    };
-    blocks.filter_map(met).collect()
+            block: block.to_owned(),
+        }));
+    }
+    met
+}
+
+/// Whether a line with this keyword says for whom the next ones are.
+fn is_block(word: &str) -> bool {
+    word.eq_ignore_ascii_case("host") || word.eq_ignore_ascii_case("match")
+}
+
+/// A file's name as it was before a log made it fit to print (`strnvis` with VIS_OCTAL).
+fn unescaped(name: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = name.as_bytes();
+    while let Some((&first, more)) = rest.split_first() {
+        let octal = more
+            .get(..3)
+            .and_then(|octal| std::str::from_utf8(octal).ok());
+        let byte = octal.and_then(|octal| u8::from_str_radix(octal, 8).ok());
+        match (first, byte, more.first()) {
+            (b'\\', Some(byte), _) => {
+                bytes.push(byte);
+                rest = &more[3..];
+            }
+            (b'\\', None, Some(b'\\')) => {
+                bytes.push(first);
+                rest = &more[1..];
+            }
+            _ => {
+                bytes.push(first);
+                rest = more;
+            }
+        }
+    }
+    String::from_utf8_lossy(&bytes).into_owned()
 }
 
 /// `FILE:7 setting ClientAliveInterval 60`
@@ -198,17 +248,23 @@ fn server_line(told: &str) -> Option<Met> {
         keyword: Keyword::of(Side::Server, word)?,
         top: String::new(),
         line: Line {
-            file: file.to_owned(),
+            file: unescaped(file),
             line: number.parse().ok()?,
             value,
         },
         active: true,
+        block: String::new(),
     })
 }
 
-/// The keyword and the first argument of a line (`strdelim` in misc.c); none for
-/// comments and blank lines.
+/// The keyword and the first argument of a line; none for comments and blank lines.
 pub(super) fn words(line: &str) -> Option<(&str, String)> {
+    split(line).map(|(word, rest)| (word, argument(rest)))
+}
+
+/// The keyword of a line and the rest (`strdelim` in misc.c); none for comments and
+/// blank lines.
+pub(super) fn split(line: &str) -> Option<(&str, &str)> {
     let line = line.trim_matches([' ', '\t', '\r', '\x0c']);
     if line.starts_with('#') {
         return None;
@@ -224,8 +280,7 @@ pub(super) fn words(line: &str) -> Option<(&str, String)> {
         return None;
     }
     let rest = rest.trim_start_matches([' ', '\t']);
-    let rest = rest.strip_prefix('=').unwrap_or(rest);
-    Some((word, argument(rest)))
+    Some((word, rest.strip_prefix('=').unwrap_or(rest)))
 }
 
 /// The first argument, without its quotes.
@@ -322,7 +377,7 @@ mod tests {
         let text = "\n\nKeepAlive no\nMatch User a\nTCPKeepAlive no\nMatch User b\n\
                     ClientAliveInterval 5m\n";
         let main = "/etc/ssh/sshd_config";
-        let met = server(told, main, |file| (file == main).then(|| text.to_owned()));
+        let met = server(told, |file| (file == main).then(|| text.to_owned()));
         let not: Vec<usize> = met
             .iter()
             .filter(|m| !m.active)

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use keepalivectl::model::duration::parse_with_unit;
+use keepalivectl::model::duration::{parse_seconds, parse_with_unit};
 use keepalivectl::ops::ssh::client::Scope;
 use keepalivectl::ops::ssh::{self as job, Circumstances, Purpose};
 use keepalivectl::ssh::pattern::Patterns;
@@ -66,6 +66,8 @@ pub enum SshCommand {
     },
 
     /// Print the -o options for a single command
+    ///
+    /// ssh $(keepalivectl ssh options --interval 60 --count 3) db1
     Options(IntervalAndCount),
 
     /// Find an interval and a count for a purpose
@@ -104,7 +106,7 @@ pub struct Show {
     pub connection: Option<String>,
 
     /// PuTTY's side, of a session or of the default settings
-    #[arg(long, value_name = "SESSION", num_args = 0..=1)]
+    #[arg(long, value_name = "SESSION", num_args = 0..=1, value_parser = parse_session)]
     #[expect(
         clippy::option_option,
         reason = "clap's way to tell --putty from --putty SESSION"
@@ -175,11 +177,13 @@ pub struct DryRun {
 /// Which of the client's configurations.
 #[derive(Debug, Args)]
 pub struct Where {
-    /// For some hosts only, as on a Host line: 'db*', '*.example.org !old.example.org'
+    /// For some hosts, as on a Host line, and before all other lines: 'db*',
+    /// '*.example.org !old.example.org'; '*' wins for all
     #[arg(long, value_name = "PATTERN")]
     host: Option<Patterns>,
 
-    /// In ~/.ssh/config, which is the default; through sudo that of who called it
+    /// In ~/.ssh/config, which is the default. Through sudo it is that of the user who
+    /// called it, not root's
     #[arg(long, conflicts_with = "system")]
     user: bool,
 
@@ -189,9 +193,9 @@ pub struct Where {
 }
 
 impl Where {
-    /// For which hosts.
-    pub fn hosts(&self) -> Patterns {
-        self.host.clone().unwrap_or_else(Patterns::all)
+    /// For which hosts; none for all, after what is said for some.
+    pub fn hosts(&self) -> Option<&Patterns> {
+        self.host.as_ref()
     }
 
     /// Whose.
@@ -208,8 +212,10 @@ impl Where {
 pub enum SetWhose {
     /// The client's: ServerAliveInterval and ServerAliveCountMax
     ///
-    /// For all hosts at the end of ~/.ssh/config, so that what is said there for certain
-    /// hosts keeps its say; with --host at its top.
+    /// A marked block at the end of ~/.ssh/config, where it gives way to what is said above
+    /// for certain hosts; with --host at the top, where it wins.
+    ///
+    /// keepalivectl ssh set client --interval 60 --count 3
     Client {
         #[command(flatten)]
         values: IntervalAndCount,
@@ -221,8 +227,11 @@ pub enum SetWhose {
         dry_run: DryRun,
     },
 
-    /// The server's: ClientAliveInterval and ClientAliveCountMax, in a drop-in that
-    /// sshd checks
+    /// The server's: ClientAliveInterval and ClientAliveCountMax
+    ///
+    /// A drop-in in /etc/ssh/sshd_config.d, which sshd checks before it counts.
+    ///
+    /// sudo keepalivectl ssh set server --interval 60 --count 3 --reload
     Server {
         #[command(flatten)]
         interval: Interval,
@@ -246,9 +255,15 @@ pub enum SetWhose {
         dry_run: DryRun,
     },
 
-    /// PuTTY's: the time between its messages, of one session or of the default ones
+    /// PuTTY's: the time between its messages
+    ///
+    /// PuTTY counts no answers: a silent peer ends the session when TCP gives up to send a
+    /// message again.
+    ///
+    /// keepalivectl ssh set putty db1 --interval 60
     Putty {
         /// The session, or `default` for what new ones begin with
+        #[arg(value_parser = parse_session)]
         session: String,
 
         #[command(flatten)]
@@ -291,6 +306,7 @@ pub enum UnsetWhose {
     /// PuTTY's: back to the values from before
     Putty {
         /// The session, or `default`
+        #[arg(value_parser = parse_session)]
         session: String,
 
         #[command(flatten)]
@@ -336,7 +352,7 @@ pub fn client(
     job::client::Wanted {
         interval_s: values.interval.interval,
         count_max: values.count,
-        hosts: place.hosts(),
+        hosts: place.hosts().cloned(),
         scope: place.scope(),
         home,
     }
@@ -367,10 +383,20 @@ fn parse_host(text: &str) -> Result<String, String> {
     }
 }
 
+/// PuTTY counts them in milliseconds, in an int.
 fn parse_interval(text: &str) -> Result<u32, Box<dyn Error + Send + Sync>> {
-    match parse_seconds_u32(text)? {
-        seconds if i64::from(seconds) <= MOST => Ok(seconds),
-        _ => Err(format!("{text} is out of range: 1 s to {MOST} s").into()),
+    const MOST_S: i64 = MOST / 1000;
+    match parse_seconds(text)? {
+        seconds @ 1..=MOST_S => Ok(u32::try_from(seconds)?),
+        _ => Err(format!("{text} is out of range: 1 s to {MOST_S} s").into()),
+    }
+}
+
+/// A name that can be a file's.
+fn parse_session(text: &str) -> Result<String, &'static str> {
+    match text {
+        "" | "." | ".." => Err("that is no name of a session"),
+        name => Ok(name.to_owned()),
     }
 }
 

@@ -38,7 +38,7 @@ fn headline(text: impl Display) -> String {
 fn warnings(texts: &[String]) -> String {
     texts
         .iter()
-        .map(|text| format!("{} {text}\n", styled(WARN, "warning:")))
+        .map(|text| format!("{} {}\n", styled(WARN, "warning:"), plain(text)))
         .collect()
 }
 
@@ -70,7 +70,7 @@ fn lines(table: &Table) -> String {
 }
 
 /// What others have named, without what would steer the terminal.
-fn plain(text: &str) -> String {
+pub fn plain(text: &str) -> String {
     text.replace(char::is_control, "?")
 }
 

@@ -1,9 +1,11 @@
 //! `ssh` for people.
 
-use keepalivectl::model::check::Verdict;
+use keepalivectl::model::check::{TRAVEL_MS, Verdict};
 use keepalivectl::model::duration::seconds;
+use keepalivectl::model::path::PATHS;
 use keepalivectl::model::ssh::plan::{COUNTS, INTERVALS_S};
 use keepalivectl::model::ssh::{Layer, LayerName, Side, Timing};
+use keepalivectl::ops::check::CONNTRACK_HERE;
 use keepalivectl::ops::ssh::{Reloaded, SetReport, SshPlanReport, SshReport, UnsetReport};
 use keepalivectl::ssh::{Origin, Source};
 
@@ -13,7 +15,7 @@ use super::{
 
 /// The answer, each layer, each option with where it comes from, and each path.
 pub fn show(report: &SshReport) -> String {
-    let mut text = headline(answer(report));
+    let mut text = headline(capital(&answer(report)));
     text.push_str("\n\n");
     text.push_str(&layers(report));
     text.push('\n');
@@ -22,12 +24,11 @@ pub fn show(report: &SshReport) -> String {
         text.push('\n');
         text.push_str(&path::checks(&report.paths));
     }
-    if report
-        .verdict
-        .is_some_and(|verdict| verdict != Verdict::Safe)
-    {
-        text.push_str(&next_step(report));
-    }
+    text.push_str(&match report.verdict {
+        None => compared(report),
+        Some(Verdict::Safe) => String::new(),
+        Some(_) => next_step(report),
+    });
     text.push_str(&warnings(&report.warnings));
     text
 }
@@ -43,18 +44,14 @@ fn answer(report: &SshReport) -> String {
             let interval = seconds(report.alive.interval_s.into());
             return format!(
                 "{} without data for {interval} is ended, its peer alive or not.",
-                capital(&session)
+                session
             );
         }
-        (None, Some(ms)) => format!(
-            "{} survives idle timeouts above {}",
-            capital(&session),
-            at_most(ms)
-        ),
+        (None, Some(ms)) => format!("{} survives idle timeouts above {}", session, at_most(ms)),
         (None, None) if report.silence_ms.is_some() => {
-            format!("{} forgives no lost probe", capital(&session))
+            format!("{} forgives no lost probe", session)
         }
-        (None, None) => format!("{} survives no idle timeout", capital(&session)),
+        (None, None) => format!("{} survives no idle timeout", session),
     };
     match (report.timing.drops_first, report.timing.drop) {
         (Some(first), Some(drop)) => format!(
@@ -70,7 +67,7 @@ fn session(report: &SshReport) -> String {
     let subject = report.subject.as_deref().map(plain);
     match (report.alive.side, subject) {
         (Side::Client, Some(host)) => format!("an idle session to {host}"),
-        (Side::Client, None) => "an idle session to any host".to_owned(),
+        (Side::Client, None) => "an idle session to a host that no block names".to_owned(),
         (Side::Server, Some(connection)) => format!("an idle session of {connection}"),
         (Side::Server, None) => "an idle session to this server".to_owned(),
         (Side::Putty, Some(name)) => format!("an idle PuTTY session ({name})"),
@@ -126,7 +123,7 @@ fn how(report: &SshReport, layer: &Layer) -> String {
             Some(0) if alive.ends_idle() => format!("{interval} without data"),
             Some(0) => format!("a message every {interval}; a count of 0 is for never"),
             Some(count) if alive.habits.waits_twice => {
-                format!("{interval} × ({count} + 1), mostly twice that")
+                format!("{interval} × ({count} + 1), usually twice that")
             }
             Some(count) => format!("{interval} × ({count} + 1)"),
         },
@@ -176,11 +173,34 @@ fn from(side: Side, origin: &Origin) -> String {
     }
 }
 
+/// What it is worth, where no path was asked about.
+fn compared(report: &SshReport) -> String {
+    let survives = |timeout_s: u32| {
+        let needs_ms = report
+            .survives_idle_ms
+            .map(|ms| ms.saturating_add(TRAVEL_MS));
+        needs_ms.is_some_and(|ms| ms <= u64::from(timeout_s) * 1000)
+    };
+    let lost = PATHS
+        .iter()
+        .filter(|path| !survives(path.idle_timeout_s))
+        .count();
+    match lost {
+        0 => String::new(),
+        _ => format!(
+            "\nToo long for {lost} of the {} paths in `keepalivectl paths`. To survive: keepalivectl ssh \
+             plan --path NAME\n",
+            PATHS.len()
+        ),
+    }
+}
+
 fn next_step(report: &SshReport) -> String {
     let asked: Vec<String> = report
         .paths
         .iter()
-        .filter(|path| path.verdict != Verdict::Safe)
+        // This machine's own conntrack is no wish.
+        .filter(|path| path.verdict != Verdict::Safe && path.title != CONNTRACK_HERE)
         .map(|path| match path.path {
             Some(name) => format!(" --path {name}"),
             None => format!(" --idle-timeout {}", path.idle_timeout_s),
@@ -210,7 +230,10 @@ pub fn set(report: &SetReport) -> String {
     };
     text.push('\n');
     if report.dry_run {
-        text.push_str(&report.diff);
+        text.push_str(&lines_of(&report.diff));
+        if report.changed && report.undo.is_some() {
+            text.push_str("Whether another line wins is asked when it is written.\n");
+        }
         return text;
     }
     if let Some(effect) = &report.in_effect {
@@ -225,6 +248,13 @@ pub fn set(report: &SetReport) -> String {
     text
 }
 
+/// What others wrote, line by line, without what would steer the terminal.
+fn lines_of(diff: &str) -> String {
+    diff.lines()
+        .map(|line| format!("{}\n", plain(line)))
+        .collect()
+}
+
 /// Whom it reaches.
 fn sessions(report: &SetReport) -> String {
     let Some(undo) = &report.undo else {
@@ -232,10 +262,10 @@ fn sessions(report: &SetReport) -> String {
     };
     let reached = match (report.side, report.reloaded) {
         (Side::Server, Some(Reloaded::Done)) => {
-            "The running sshd has read it: it counts for new sessions."
+            "The running sshd was told: it counts for new sessions, if sshd was not started with another file."
         }
         (Side::Server, Some(Reloaded::NotRunning)) => {
-            "No sshd is running: it counts when one starts."
+            "No running sshd was found, by its unit or its PidFile: it counts when one starts."
         }
         (Side::Server, None) => {
             "A running sshd reads it when it is reloaded: --reload does that, and ends no session."
@@ -270,11 +300,22 @@ pub fn unset(report: &UnsetReport) -> String {
     };
     let mut text = format!("{}\n", headline(first));
     if report.dry_run {
-        text.push_str(&report.diff);
+        text.push_str(&lines_of(&report.diff));
+    }
+    for command in &report.left {
+        text.push_str(&format!(
+            "Still there: what `keepalivectl {}` wrote.\n",
+            plain(command)
+        ));
     }
     match report.reloaded {
-        Some(Reloaded::Done) => text.push_str("The running sshd has read its files again.\n"),
-        Some(Reloaded::NotRunning) => text.push_str("No sshd is running.\n"),
+        Some(Reloaded::Done) => text.push_str("The running sshd was told.\n"),
+        Some(Reloaded::NotRunning) => {
+            text.push_str("No running sshd was found, by its unit or its PidFile.\n")
+        }
+        None if report.changed && report.is_server => text.push_str(
+            "A running sshd goes on with the old values until it is reloaded: --reload.\n",
+        ),
         None => {}
     }
     text

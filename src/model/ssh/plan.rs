@@ -93,65 +93,69 @@ impl Planned {
         INTERVALS_S.contains(&self.interval_s) && COUNTS.contains(&self.count_max)
     }
 
-    /// When a dead peer is noticed at the latest: the server's timers may be the
-    /// later ones.
-    fn notices_ms(self) -> u64 {
-        let gives_up = self.on(Side::Server).gives_up();
+    /// When a dead peer is noticed at the latest.
+    fn notices_ms(self, habits: Habits) -> u64 {
+        let gives_up = self.alive(habits).gives_up();
         gives_up.map_or(u64::MAX, |span| span.latest_ms)
     }
 
-    /// The same on one side, without the kernel's keepalive.
-    fn on(self, side: Side) -> Alive {
+    /// The same without the kernel's keepalive, on the server's side: its timers may
+    /// be later than the client's.
+    fn alive(self, habits: Habits) -> Alive {
         Alive {
-            side,
+            side: Side::Server,
             interval_s: self.interval_s,
             count_max: Some(self.count_max),
-            habits: Habits::of_server(None),
+            habits,
             tcp_keepalive: false,
             socket_here: true,
         }
     }
 
-    fn meets(self, wish: &Wish) -> bool {
-        let silence = self.on(Side::Server).messages(wish.resend_ms);
+    fn meets(self, wish: &Wish, habits: Habits) -> bool {
+        let silence = self.alive(habits).messages(wish.resend_ms);
         let survives = wish
             .idle_timeout_s
             .is_none_or(|timeout| silence.check(timeout).verdict == Verdict::Safe);
         let notices = wish
             .detect_within_s
-            .is_none_or(|within| self.notices_ms() <= u64::from(within) * 1000);
+            .is_none_or(|within| self.notices_ms(habits) <= u64::from(within) * 1000);
         survives && notices
     }
 }
 
 /// The longest interval that meets the wish, for the fewest messages, and with it
 /// the largest count, which forgives the most. Outside of the recommended ranges
-/// the interval gives way first.
+/// the interval gives way first. `habits` are those of the server that it is for; the
+/// answer for one without any serves clients too.
 ///
 /// # Errors
 /// Nothing does it, with what comes nearest.
 ///
 /// ```
+/// use keepalivectl::model::ssh::Habits;
 /// use keepalivectl::model::ssh::plan::{Wish, plan};
 /// let wish = Wish { idle_timeout_s: Some(350), detect_within_s: Some(300), resend_ms: 1000 };
-/// assert_eq!(plan(&wish).unwrap().to_string(), "interval 60 s, count 3");
+/// assert_eq!(plan(&wish, Habits::CLIENT).unwrap().to_string(), "interval 60 s, count 3");
 /// ```
-pub fn plan(wish: &Wish) -> Result<Planned, Impossible> {
+pub fn plan(wish: &Wish, habits: Habits) -> Result<Planned, Impossible> {
     if wish.idle_timeout_s.is_none() && wish.detect_within_s.is_none() {
         return Err(Impossible::NoWish);
     }
-    let recommended = || best(wish, INTERVALS_S, COUNTS);
-    let shorter = || best(wish, 1..=*INTERVALS_S.start(), COUNTS);
-    let hastier = || best(wish, 1..=*INTERVALS_S.start(), 1..=*COUNTS.start());
+    let best = |intervals_s, counts| best(wish, habits, intervals_s, counts);
+    let recommended = || best(INTERVALS_S, COUNTS);
+    let shorter = || best(1..=*INTERVALS_S.start(), COUNTS);
+    let hastier = || best(1..=*INTERVALS_S.start(), 1..=*COUNTS.start());
     recommended()
         .or_else(shorter)
         .or_else(hastier)
-        .ok_or_else(|| why_not(wish))
+        .ok_or_else(|| why_not(wish, habits))
 }
 
 /// The longest interval that serves, with the largest count that serves with it.
 fn best(
     wish: &Wish,
+    habits: Habits,
     intervals_s: RangeInclusive<u32>,
     counts: RangeInclusive<u32>,
 ) -> Option<Planned> {
@@ -161,10 +165,12 @@ fn best(
             count_max,
         })
     });
-    pairs.into_iter().find(|planned| planned.meets(wish))
+    pairs
+        .into_iter()
+        .find(|planned| planned.meets(wish, habits))
 }
 
-fn why_not(wish: &Wish) -> Impossible {
+fn why_not(wish: &Wish, habits: Habits) -> Impossible {
     let nearest = Planned {
         interval_s: 1,
         count_max: 1,
@@ -174,10 +180,10 @@ fn why_not(wish: &Wish) -> Impossible {
         ..*wish
     };
     match wish.idle_timeout_s {
-        Some(idle_timeout_s) if !nearest.meets(&survives) => Impossible::IdleTimeout {
+        Some(idle_timeout_s) if !nearest.meets(&survives, habits) => Impossible::IdleTimeout {
             idle_timeout_s,
             needs_ms: nearest
-                .on(Side::Server)
+                .alive(habits)
                 .messages(wish.resend_ms)
                 .needs_ms()
                 .unwrap_or_default(),
@@ -185,7 +191,7 @@ fn why_not(wish: &Wish) -> Impossible {
         _ => Impossible::DetectWithin {
             detect_within_s: wish.detect_within_s.unwrap_or_default(),
             nearest,
-            needs_ms: nearest.notices_ms(),
+            needs_ms: nearest.notices_ms(habits),
         },
     }
 }
@@ -219,21 +225,33 @@ mod tests {
             (wish(20, None), (17, 5), false),
             (wish(None, 3), (1, 1), false),
         ] {
-            let found = plan(&wish).unwrap();
+            let found = plan(&wish, Habits::CLIENT).unwrap();
             assert_eq!((found.interval_s, found.count_max), planned, "{wish:?}");
             assert_eq!(found.is_recommended(), recommended, "{wish:?}");
         }
     }
 
     #[test]
+    fn a_server_that_waits_twice_gets_another_answer() {
+        let slow = Habits::of_server(Some((9, 2)));
+        let found = plan(&wish(350, 300), slow).unwrap();
+        assert_eq!((found.interval_s, found.count_max), (37, 3));
+        assert_eq!(plan(&wish(350, None), slow).unwrap().interval_s, 60);
+        assert!(plan(&wish(None, 3), slow).is_err());
+    }
+
+    #[test]
     fn what_cannot_be_says_what_comes_nearest() {
-        assert_eq!(plan(&wish(None, None)), Err(Impossible::NoWish));
-        let too_short = plan(&wish(3, None)).unwrap_err();
+        assert_eq!(
+            plan(&wish(None, None), Habits::CLIENT),
+            Err(Impossible::NoWish)
+        );
+        let too_short = plan(&wish(3, None), Habits::CLIENT).unwrap_err();
         assert!(
             too_short.to_string().ends_with("needs 3.001s"),
             "{too_short}"
         );
-        let too_soon = plan(&wish(350, 2)).unwrap_err();
+        let too_soon = plan(&wish(350, 2), Habits::CLIENT).unwrap_err();
         assert!(
             too_soon.to_string().ends_with("can take 2.002s"),
             "{too_soon}"
@@ -247,16 +265,18 @@ mod tests {
             detect_within_s in proptest::option::of(1..600u32),
             interval_s in INTERVALS_S,
             count_max in COUNTS,
+            slow in any::<bool>(),
         ) {
+            let habits = Habits::of_server(slow.then_some((9, 2)));
             let wish = wish(idle_timeout_s, detect_within_s);
             let recommended = Planned { interval_s, count_max };
-            match plan(&wish) {
+            match plan(&wish, habits) {
                 Ok(planned) => {
-                    prop_assert!(planned.meets(&wish));
-                    prop_assert!(planned.is_recommended() || !recommended.meets(&wish));
+                    prop_assert!(planned.meets(&wish, habits));
+                    prop_assert!(planned.is_recommended() || !recommended.meets(&wish, habits));
                 }
                 Err(Impossible::NoWish) => {}
-                Err(_) => prop_assert!(!recommended.meets(&wish)),
+                Err(_) => prop_assert!(!recommended.meets(&wish, habits)),
             }
         }
     }

@@ -2,16 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
+use super::plan::out_of_range;
 use super::set::{SetReport, exceptions, not_in_effect, require};
 use super::show::{Circumstances, of};
 use super::unset::{UnsetReport, finish, without_block};
-use super::{carry_out, torn};
+use super::{carry_out, fault};
 use crate::boot::lock;
 use crate::model::ssh::Side;
+use crate::model::ssh::plan::Planned;
 use crate::ops::files::{Change, FilePlan};
-use crate::ops::{Result, require_machine};
+use crate::ops::{Error, Result, require_machine};
 use crate::root::Root;
-use crate::ssh::block::{self, Place};
+use crate::ssh::block::{Block, Place};
 use crate::ssh::pattern::Patterns;
 use crate::ssh::{self, Effective, Keyword, client};
 
@@ -31,8 +33,8 @@ pub struct Wanted {
     pub interval_s: u32,
     /// Messages without an answer.
     pub count_max: u32,
-    /// For which hosts.
-    pub hosts: Patterns,
+    /// For which hosts, at the top of the file; none for all, at its end.
+    pub hosts: Option<Patterns>,
     /// Whose.
     pub scope: Scope,
     /// The user's own folder, where the environment is another user's.
@@ -51,7 +53,7 @@ pub struct Wanted {
 pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
     require_machine(root, "ssh set client")?;
     let asked = client::Asked {
-        host: (!wanted.hosts.is_all()).then(|| wanted.hosts.example()),
+        host: wanted.hosts.as_ref().map(Patterns::example),
         home: wanted.home.clone(),
         ..client::Asked::default()
     };
@@ -62,15 +64,19 @@ pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
     };
     let (file, mode) = file_of(wanted.scope)?;
     let before = ssh::text(root, &file)?;
-    let lines = client::block(wanted.hosts.as_str(), wanted.interval_s, wanted.count_max);
-    let name = block_name(&wanted.hosts);
-    let (lines, place) = match wanted.hosts.is_all() {
-        true => (lines, Place::End),
-        // What stood there before it counts for all hosts again.
-        false => (format!("{lines}Host *\n"), Place::Top),
+    let (interval_s, count_max) = (wanted.interval_s, wanted.count_max);
+    let (lines, place) = match &wanted.hosts {
+        None => (client::block("*", interval_s, count_max), Place::End),
+        Some(hosts) => {
+            let lines = client::block(hosts.as_str(), interval_s, count_max);
+            // What stands below counts for all hosts, as before.
+            (format!("{lines}Host *\n"), Place::Top)
+        }
     };
-    let after = block::put(before.as_deref().unwrap_or_default(), &name, &lines, place)
-        .map_err(torn(root, &file))?;
+    let name = block_name(wanted.hosts.as_ref());
+    let after = block(&name)
+        .put(before.as_deref().unwrap_or_default(), &lines, place)
+        .map_err(fault(root, &file))?;
     let mut files = FilePlan::default();
     files.add(root, Change::edit(root, &file, after, mode)?)?;
     let mut report = SetReport::planned(root, Side::Client, &file, &files, dry_run);
@@ -84,25 +90,32 @@ pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
             ];
             for (keyword, value) in both {
                 match wanted.scope {
-                    Scope::User => require(&effective, keyword, value)?,
-                    Scope::System => require_for_all(&effective, keyword, &file)?,
+                    Scope::System if effective.is_traced() => {
+                        require_for_all(&effective, keyword, &file)?;
+                    }
+                    _ => require(&effective, keyword, value)?,
                 }
             }
             Ok(effective)
         })?;
-        if wanted.hosts.is_all() {
-            report.warnings = exceptions(&effective, "hosts");
+        if wanted.hosts.is_none() {
+            report.warnings = exceptions(&effective);
         }
-        report.in_effect = Some(of(asked.host, effective, &Circumstances::default())?);
+        report.warnings.extend(out_of_range(Planned {
+            interval_s,
+            count_max,
+        }));
+        let hosts = wanted.hosts.as_ref().map(|hosts| hosts.as_str().to_owned());
+        report.in_effect = Some(of(hosts, effective, &Circumstances::default())?);
     }
     Ok(report)
 }
 
 fn unset_command(wanted: &Wanted) -> String {
-    let host = match wanted.hosts.is_all() {
-        true => String::new(),
-        false => format!(" --host '{}'", wanted.hosts.as_str()),
-    };
+    let host = wanted.hosts.as_ref();
+    let host = host.map_or(String::new(), |hosts| {
+        format!(" --host '{}'", hosts.as_str())
+    });
     let scope = match wanted.scope {
         Scope::User => "",
         Scope::System => " --system",
@@ -123,15 +136,26 @@ fn file_of(scope: Scope) -> Result<(PathBuf, u32)> {
 fn require_for_all(effective: &Effective, keyword: Keyword, ours: &Path) -> Result<()> {
     match effective.first_of_system(keyword) {
         Some(line) if Path::new(&line.file) == ours => Ok(()),
-        line => Err(not_in_effect(keyword, effective.alive.side, line)),
+        Some(line) => Err(not_in_effect(keyword, effective.alive.side, Some(line))),
+        None => Err(Error::NotIncluded {
+            main: client::SYSTEM,
+            folder: client::DROPINS,
+        }),
     }
 }
 
 /// The name of the block of some hosts: the command that writes it.
-fn block_name(patterns: &ssh::pattern::Patterns) -> String {
-    match patterns.is_all() {
-        true => "ssh set client".to_owned(),
-        false => format!("ssh set client --host '{}'", patterns.as_str()),
+fn block_name(hosts: Option<&Patterns>) -> String {
+    match hosts {
+        None => "ssh set client".to_owned(),
+        Some(hosts) => format!("ssh set client --host '{}'", hosts.as_str()),
+    }
+}
+
+fn block(name: &str) -> Block<'_> {
+    Block {
+        name,
+        keywords: &["Host", "ServerAliveInterval", "ServerAliveCountMax"],
     }
 }
 
@@ -139,7 +163,12 @@ fn block_name(patterns: &ssh::pattern::Patterns) -> String {
 ///
 /// # Errors
 /// A file cannot be edited; nothing is changed then.
-pub fn unset(root: &Root, hosts: &Patterns, scope: Scope, dry_run: bool) -> Result<UnsetReport> {
+pub fn unset(
+    root: &Root,
+    hosts: Option<&Patterns>,
+    scope: Scope,
+    dry_run: bool,
+) -> Result<UnsetReport> {
     require_machine(root, "ssh unset client")?;
     let _lock = match (scope, dry_run) {
         (Scope::System, false) => Some(lock::take(root)?),
@@ -147,6 +176,6 @@ pub fn unset(root: &Root, hosts: &Patterns, scope: Scope, dry_run: bool) -> Resu
     };
     let (file, mode) = file_of(scope)?;
     let mut files = FilePlan::default();
-    without_block(root, &mut files, &file, &block_name(hosts), mode)?;
+    without_block(root, &mut files, &file, &block(&block_name(hosts)), mode)?;
     finish(root, vec![file], &files, dry_run)
 }

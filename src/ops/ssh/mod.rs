@@ -18,17 +18,19 @@ pub use unset::UnsetReport;
 
 use crate::root::Root;
 use crate::ssh;
+use crate::ssh::block::Fault;
 
 use super::files::FilePlan;
 use super::{Error, Result};
 
-/// That a torn block is in a file.
-fn torn(root: &Root, file: &std::path::Path) -> impl Fn(ssh::block::Torn) -> Error {
+/// Why a block in a file is left alone.
+fn fault(root: &Root, file: &std::path::Path) -> impl Fn(Fault) -> Error {
     let file = root.display(file);
-    move |torn| {
-        Error::Ssh(ssh::Error::Torn {
-            file: file.clone(),
-            line: torn.0,
+    move |fault| {
+        let file = file.clone();
+        Error::Ssh(match fault {
+            Fault::Torn(line) => ssh::Error::Torn { file, line },
+            Fault::Foreign(line) => ssh::Error::Edited { file, line },
         })
     }
 }

@@ -75,7 +75,7 @@ pub fn plan(root: &Root, purpose: &Purpose) -> Result<SshPlanReport> {
         detect_within_s: purpose.detect_within_s,
         resend_ms: resent_ms(&conditions),
     };
-    let planned = interval_and_count(&wish)?;
+    let planned = interval_and_count(&wish, Habits::CLIENT)?;
     let alive = Alive {
         side: Side::Client,
         interval_s: planned.interval_s,
@@ -85,16 +85,34 @@ pub fn plan(root: &Root, purpose: &Purpose) -> Result<SshPlanReport> {
         socket_here: true,
     };
     let timing = Timing::new(alive, settings, &conditions);
-    let count_max = planned.count_max;
-    let for_server_s = server_interval_s(planned);
-    let mut warnings = warnings(planned, &timing);
-    if for_server_s != planned.interval_s {
+    let for_server = for_this_server(&wish, planned);
+    let mut warnings: Vec<String> = out_of_range(planned).into_iter().collect();
+    if timing.drops_first != Some(LayerName::Alive) {
+        warnings
+            .push("the kernel's settings in force here end a session before SSH does".to_owned());
+    }
+    let mut commands = vec![format!(
+        "keepalivectl ssh set client {}",
+        arguments(planned)
+    )];
+    match for_server {
+        Some(server) => commands.push(format!(
+            "sudo keepalivectl ssh set server {} --reload",
+            arguments(server)
+        )),
+        None => warnings.push("the sshd of this machine cannot do it from its side".to_owned()),
+    }
+    if for_server.is_some_and(|server| server != planned) {
         warnings.push(
-            "this machine's sshd (OpenSSH 9.2 to 9.4) mostly waits twice the interval, so it gets half \
-             of it"
+            "the sshd of this machine (OpenSSH 9.2 to 9.4) usually waits twice the interval, so it \
+             gets values of its own"
                 .to_owned(),
         );
     }
+    commands.push(format!(
+        "keepalivectl ssh set putty SESSION --interval {}",
+        planned.interval_s
+    ));
     let silence = alive.messages(wish.resend_ms);
     Ok(SshPlanReport {
         wish,
@@ -104,50 +122,45 @@ pub fn plan(root: &Root, purpose: &Purpose) -> Result<SshPlanReport> {
         needs_ms: silence.one_lost_ms.map(|ms| ms + TRAVEL_MS),
         warnings,
         timing,
-        commands: vec![
-            format!(
-                "keepalivectl ssh set client --interval {} --count {count_max}",
-                planned.interval_s
-            ),
-            format!(
-                "sudo keepalivectl ssh set server --interval {for_server_s} --count {count_max} --reload"
-            ),
-        ],
+        commands,
         options: client::options(planned.interval_s, planned.count_max),
     })
 }
 
-/// The interval that this machine's server makes the planned one of. Without a server
-/// here there is no telling.
-fn server_interval_s(planned: Planned) -> u32 {
+fn arguments(planned: Planned) -> String {
+    format!(
+        "--interval {} --count {}",
+        planned.interval_s, planned.count_max
+    )
+}
+
+/// The same for the server of this machine, which may have habits of its own; none if
+/// it cannot do it. Without a server here there is no telling.
+fn for_this_server(wish: &Wish, planned: Planned) -> Option<Planned> {
     match server::habits() {
-        Ok(habits) if habits.waits_twice => (planned.interval_s / 2).max(1),
-        _ => planned.interval_s,
+        Ok(habits) if habits.waits_twice => interval_and_count(wish, habits).ok(),
+        _ => Some(planned),
     }
 }
 
-fn warnings(planned: Planned, timing: &Timing) -> Vec<String> {
-    let mut warnings = Vec::new();
+/// What is said of an interval or a count below the recommended ones.
+pub(super) fn out_of_range(planned: Planned) -> Vec<String> {
     let (interval_s, count) = (planned.interval_s, planned.count_max);
-    if !INTERVALS_S.contains(&interval_s) {
-        warnings.push(format!(
+    let interval = (interval_s < *INTERVALS_S.start()).then(|| {
+        format!(
             "an interval of {} is shorter than the recommended {} to {} s: more messages, and a \
              short outage ends sessions",
             seconds(interval_s.into()),
             INTERVALS_S.start(),
             INTERVALS_S.end()
-        ));
-    }
-    if !COUNTS.contains(&count) {
-        warnings.push(format!(
+        )
+    });
+    let count = (count < *COUNTS.start()).then(|| {
+        format!(
             "a count of {count} is less than the recommended {} to {}: a short outage ends sessions",
             COUNTS.start(),
             COUNTS.end()
-        ));
-    }
-    if timing.drops_first != Some(LayerName::Alive) {
-        warnings
-            .push("the kernel's settings in force here end a session before SSH does".to_owned());
-    }
-    warnings
+        )
+    });
+    interval.into_iter().chain(count).collect()
 }

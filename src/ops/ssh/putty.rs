@@ -8,9 +8,9 @@ use super::show::{Circumstances, of};
 use super::unset::{UnsetReport, finish, without};
 use crate::model::ssh::Side;
 use crate::ops::files::{Change, FilePlan};
-use crate::ops::{Result, require_machine};
-use crate::root::Root;
-use crate::ssh::{putty, reg};
+use crate::ops::{Error, Result, require_machine};
+use crate::root::{FileError, Root};
+use crate::ssh::{self, putty, reg};
 
 /// What PuTTY is to do.
 #[derive(Debug, Clone)]
@@ -37,7 +37,8 @@ pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
     let (session, interval_s) = (wanted.session.as_str(), wanted.interval_s);
     if let Some(file) = &wanted.reg {
         let text = reg::text(session, interval_s, wanted.tcp_keepalive);
-        let file = std::path::absolute(file).unwrap_or_else(|_| file.clone());
+        let file = in_its_folder(file);
+        require_new(root, &file, &text)?;
         files.add(root, Change::edit(root, &file, text, 0o644)?)?;
         let report = SetReport::planned(root, Side::Putty, &file, &files, dry_run);
         if !dry_run {
@@ -67,13 +68,57 @@ pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
     }
     let effective = carry_out(root, &files, || {
         let text = putty::read(root, &folder, session)?;
-        let values = putty::values(&root.display(&file).to_string_lossy(), &text);
-        Ok(values.effective())
+        let effective = putty::values(&root.display(&file).to_string_lossy(), &text).effective();
+        let alive = effective.alive;
+        let kept = wanted
+            .tcp_keepalive
+            .is_none_or(|on| on == alive.tcp_keepalive);
+        match alive.interval_s == interval_s && kept {
+            true => Ok(effective),
+            false => Err(Error::NotInEffect {
+                option: putty::SECONDS,
+                line: None,
+            }),
+        }
     })?;
     let name = Some(session.to_owned());
     report.in_effect = Some(of(name, effective, &Circumstances::default())?);
     Ok(report)
 }
+/// The path with its folder's links and dots resolved, if the folder is there.
+fn in_its_folder(file: &Path) -> PathBuf {
+    let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
+    let folder = absolute
+        .parent()
+        .and_then(|folder| folder.canonicalize().ok());
+    match (folder, absolute.file_name()) {
+        (Some(folder), Some(name)) => folder.join(name),
+        _ => absolute,
+    }
+}
+
+/// That nothing is written over, and into no folder that is not there.
+fn require_new(root: &Root, file: &Path, text: &str) -> Result<()> {
+    let folder = file.parent().unwrap_or(file);
+    if !root.exists(folder)? {
+        let source = std::io::Error::from(nix::errno::Errno::ENOENT);
+        let path = root.display(folder);
+        return Err(FileError::Write { path, source }.into());
+    }
+    let is_new = match root.read(file, text.len()) {
+        Ok(there) => there.is_none_or(|there| there.bytes == text.as_bytes()),
+        Err(FileError::TooLarge { .. }) => false,
+        Err(e) => return Err(e.into()),
+    };
+    match is_new {
+        true => Ok(()),
+        false => {
+            let file = root.display(file);
+            Err(ssh::Error::Exists { file }.into())
+        }
+    }
+}
+
 /// Gives a PuTTY session its values from before back.
 ///
 /// # Errors

@@ -2,21 +2,28 @@
 
 use std::path::{Path, PathBuf};
 
+use super::plan::out_of_range;
 use super::reload::reload;
 use super::set::{SetReport, exceptions, require};
 use super::show::{Circumstances, of};
 use super::unset::{UnsetReport, finish, without_block};
-use super::{carry_out, torn};
+use super::{carry_out, fault};
 use crate::boot::lock;
 use crate::model::ssh::Side;
+use crate::model::ssh::plan::Planned;
 use crate::ops::files::{Change, FilePlan};
 use crate::ops::{Error, Result, require_machine};
 use crate::root::Root;
-use crate::ssh::block::{self, Place};
+use crate::ssh::block::{self, Block, Place};
 use crate::ssh::{self, Effective, Keyword, server};
 
-/// The name of the block in the server's main file.
-const SERVER_BLOCK: &str = "ssh set server --edit-main";
+/// The block in the server's main file.
+const BLOCK: Block<'_> = Block {
+    name: "ssh set server --edit-main",
+    keywords: &KEYWORDS,
+};
+
+const KEYWORDS: [&str; 3] = ["ClientAliveInterval", "ClientAliveCountMax", "TCPKeepAlive"];
 
 /// What the server is to do.
 #[derive(Debug, Clone, Copy)]
@@ -65,7 +72,13 @@ pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
         }
         Ok(effective)
     })?;
-    report.warnings = exceptions(&effective, "connections");
+    report.warnings = exceptions(&effective);
+    if wanted.count_max > 0 {
+        report.warnings.extend(out_of_range(Planned {
+            interval_s: wanted.interval_s,
+            count_max: wanted.count_max,
+        }));
+    }
     report.in_effect = Some(of(None, effective, &Circumstances::default())?);
     if wanted.reload {
         report.reloaded = Some(reload(root)?);
@@ -85,15 +98,12 @@ fn refuse_idle_ends(before: &Effective, wanted: &Wanted) -> Result<()> {
 }
 
 fn plan(root: &Root, wanted: &Wanted) -> Result<(PathBuf, FilePlan)> {
-    let main = PathBuf::from(server::MAIN);
-    let (interval_s, count_max) = (wanted.interval_s, wanted.count_max);
-    let text = ssh::text(root, &main)?;
-    let included = text.as_deref().is_none_or(server::includes_dropins);
+    let (dropin, main) = (PathBuf::from(server::DROPIN), PathBuf::from(server::MAIN));
     let mut files = FilePlan::default();
-    if included {
-        let dropin = PathBuf::from(server::DROPIN);
-        our_dropin(root)?;
-        let text = server::dropin(interval_s, count_max, wanted.tcp_keepalive);
+    let included = ssh::lossy(root, &main)?;
+    if included.as_deref().is_none_or(server::includes_dropins) {
+        let before = our_dropin(root)?.unwrap_or_default();
+        let text = server::dropin(&lines(wanted, &before));
         files.add(root, Change::edit(root, &dropin, text, 0o644)?)?;
         return Ok((dropin, files));
     }
@@ -102,30 +112,48 @@ fn plan(root: &Root, wanted: &Wanted) -> Result<(PathBuf, FilePlan)> {
             main: root.display(&main),
         });
     }
-    let lines = server::lines(interval_s, count_max, wanted.tcp_keepalive);
-    let before = text.unwrap_or_default();
-    let after = block::put(&before, SERVER_BLOCK, &lines, Place::Top).map_err(torn(root, &main))?;
+    let before = ssh::text(root, &main)?.unwrap_or_default();
+    let ours = BLOCK.lines(&before).map_err(fault(root, &main))?;
+    let lines = lines(wanted, ours.unwrap_or_default());
+    let after = BLOCK
+        .put(&before, &lines, Place::Top)
+        .map_err(fault(root, &main))?;
     files.add(root, Change::edit(root, &main, after, 0o644)?)?;
     Ok((main, files))
 }
 
-/// The text of the server's drop-in, which must be ours.
+/// The lines that are wanted. What is left as it is stays as `before` has it.
+fn lines(wanted: &Wanted, before: &str) -> String {
+    let tcp_keepalive = wanted
+        .tcp_keepalive
+        .or_else(|| server::tcp_keepalive(before));
+    server::lines(wanted.interval_s, wanted.count_max, tcp_keepalive)
+}
+
+/// The text of the server's drop-in, which must be ours, line by line.
 fn our_dropin(root: &Root) -> Result<Option<String>> {
     let file = Path::new(server::DROPIN);
-    let text = ssh::text(root, file)?;
-    match text {
-        Some(text) if !text.starts_with(server::MARK) => Err(Error::Ssh(ssh::Error::Foreign {
-            file: root.display(file),
-        })),
-        text => Ok(text),
+    let Some(text) = ssh::text(root, file)? else {
+        return Ok(None);
+    };
+    let file = root.display(file);
+    if !text.starts_with(server::MARK) {
+        return Err(ssh::Error::Foreign { file }.into());
+    }
+    let ours = |line: &str| {
+        let word = line.split(' ').next().unwrap_or_default();
+        KEYWORDS.contains(&word)
+    };
+    match text.lines().skip(1).position(|line| !ours(line)) {
+        Some(at) => Err(ssh::Error::Edited { file, line: at + 2 }.into()),
+        None => Ok(Some(text)),
     }
 }
 
 /// Removes the server's drop-in, and the block in its main file.
 ///
 /// # Errors
-/// A file cannot be edited, or sshd refuses what is left: nothing is changed then.
-/// Or the server could not be told.
+/// A file cannot be edited: nothing is changed then. Or the server could not be told.
 pub fn unset(root: &Root, and_reload: bool, dry_run: bool) -> Result<UnsetReport> {
     require_machine(root, "ssh unset server")?;
     let _lock = match dry_run {
@@ -138,8 +166,12 @@ pub fn unset(root: &Root, and_reload: bool, dry_run: bool) -> Result<UnsetReport
         let file = dropin.clone();
         files.add(root, Change::Remove { file })?;
     }
-    without_block(root, &mut files, &main, SERVER_BLOCK, 0o644)?;
+    let text = ssh::lossy(root, &main)?.unwrap_or_default();
+    if block::names(&text).contains(&BLOCK.name) {
+        without_block(root, &mut files, &main, &BLOCK, 0o644)?;
+    }
     let mut report = finish(root, vec![dropin, main], &files, dry_run)?;
+    report.is_server = true;
     if !dry_run && and_reload {
         report.reloaded = Some(reload(root)?);
     }

@@ -64,23 +64,22 @@ impl SetReport {
     }
 }
 
-/// Lines that keep their say, for those that nobody asked about.
-pub(super) fn exceptions(effective: &Effective, whom: &str) -> Vec<String> {
-    let keywords = [Keyword::Interval, Keyword::CountMax].into_iter();
-    let mut texts: Vec<String> = keywords
-        .flat_map(|keyword| {
-            effective
-                .elsewhere(keyword)
-                .map(move |line| (keyword, line))
-        })
-        .map(|(keyword, line)| {
-            let name = keyword.name(effective.alive.side);
-            format!("for certain {whom} another line wins: {name} at {line}")
-        })
-        .collect();
-    // A configuration may be read twice.
-    texts.sort();
-    texts.dedup();
+/// Lines that keep their say, for those that nobody asked about: of each block the
+/// first.
+pub(super) fn exceptions(effective: &Effective) -> Vec<String> {
+    let mut texts: Vec<String> = Vec::new();
+    for keyword in [Keyword::Interval, Keyword::CountMax] {
+        let name = keyword.name(effective.alive.side);
+        let mut told = Vec::new();
+        for (block, line) in effective.elsewhere(keyword) {
+            if !told.contains(&(block, &line.file)) {
+                told.push((block, &line.file));
+                texts.push(format!(
+                    "`{block}` has a {name} of its own, which wins there: {line}"
+                ));
+            }
+        }
+    }
     texts
 }
 

@@ -111,12 +111,13 @@ pub fn show(root: &Root, subject: &Subject, circumstances: &Circumstances) -> Re
         Subject::Putty { session, home } => {
             let folder = putty::folder(root, home.as_deref())?;
             let name = session.as_deref().unwrap_or(putty::DEFAULT);
-            let text = putty::read(root, &folder, name)?;
+            let text = putty::look(root, &folder, name)?;
             let file = root.display(putty::file(&folder, name));
             let values = putty::values(&file.to_string_lossy(), &text);
             of(Some(name.to_owned()), values.effective(), circumstances)
         }
         Subject::Reg { file, session } => {
+            let file = &std::path::absolute(file).unwrap_or_else(|_| file.clone());
             let (name, values) = reg::read(root, file, session.as_deref())?;
             let mut effective = values.effective();
             effective.alive.socket_here = false;
@@ -147,7 +148,8 @@ pub(super) fn of(
     let resend_ms = resent_ms(&conditions);
     let silence = alive.silence(settings, &conditions, resend_ms);
     let asked = !circumstances.paths.is_empty() || circumstances.idle_timeout_s.is_some();
-    let own = match asked {
+    // Where the session has no socket, its segments do not pass here.
+    let own = match asked && alive.socket_here {
         true => here.enter(conntrack::established_timeout_s)??,
         false => None,
     };
@@ -199,7 +201,7 @@ fn warnings(alive: &Alive, timing: &Timing) -> Vec<String> {
     }
     if alive.habits.waits_twice && speaks {
         warnings.push(format!(
-            "this sshd (OpenSSH 9.2 to 9.4) mostly waits twice the interval, {} instead of \
+            "this sshd (OpenSSH 9.2 to 9.4) usually waits twice the interval, {} instead of \
              {interval}, for each message and each count",
             seconds(u64::from(alive.interval_s) * 2)
         ));

@@ -6,11 +6,12 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::reload::Reloaded;
-use super::{carry_out, torn};
+use super::{carry_out, fault};
 use crate::ops::Result;
 use crate::ops::files::{Change, FilePlan};
 use crate::root::Root;
-use crate::ssh::{self, block};
+use crate::ssh;
+use crate::ssh::block::{self, Block};
 
 /// What was taken out, or would be.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -25,6 +26,11 @@ pub struct UnsetReport {
     pub changes: Vec<Change>,
     /// The same as a unified diff.
     pub diff: String,
+    /// Whether it is the server's, which has to be told.
+    #[serde(skip)]
+    pub is_server: bool,
+    /// Commands whose blocks are still in these files.
+    pub left: Vec<String>,
     /// Whether a running server was told.
     pub reloaded: Option<Reloaded>,
 }
@@ -34,13 +40,13 @@ pub(super) fn without_block(
     root: &Root,
     files: &mut FilePlan,
     file: &Path,
-    name: &str,
+    block: &Block<'_>,
     mode: u32,
 ) -> Result<()> {
     let Some(text) = ssh::text(root, file)? else {
         return Ok(());
     };
-    match block::remove(&text, name).map_err(torn(root, file))? {
+    match block.remove(&text).map_err(fault(root, file))? {
         Some(after) => files.add(root, without(root, file, after, mode)?),
         None => Ok(()),
     }
@@ -64,12 +70,28 @@ pub(super) fn finish(
     if !dry_run {
         carry_out(root, files, || Ok(()))?;
     }
+    let left = match dry_run {
+        true => Vec::new(),
+        false => others(root, &looked_at)?,
+    };
     Ok(UnsetReport {
         changed: !files.is_empty(),
         dry_run,
         files: looked_at.iter().map(|file| root.display(file)).collect(),
         changes: files.changes(root),
         diff: files.diff(root),
+        is_server: false,
+        left,
         reloaded: None,
     })
+}
+
+/// The commands whose blocks are in some files.
+fn others(root: &Root, files: &[PathBuf]) -> Result<Vec<String>> {
+    let mut commands = Vec::new();
+    for file in files {
+        let text = ssh::lossy(root, file)?.unwrap_or_default();
+        commands.extend(block::names(&text).into_iter().map(str::to_owned));
+    }
+    Ok(commands)
 }

@@ -43,7 +43,7 @@ sandboxed! {
         let home = furnish();
         run(SET)
             .code(0)
-            .says("Written: An idle session to any host survives");
+            .says("Written: an idle session to a host that no block names survives");
         let (folder, file) = (home.join(".ssh"), home.join(".ssh/config"));
         assert_eq!((mode(&folder), mode(&file)), (0o700, 0o600));
         assert_eq!(effective("db1", "serveraliveinterval"), "60");
@@ -76,6 +76,10 @@ sandboxed! {
         assert_eq!(effective("db1", "serveraliveinterval"), "10");
         assert_eq!(effective("db2", "serveraliveinterval"), "60");
         let warning = report["warnings"][0].as_str().unwrap();
+        assert!(
+            warning.contains("`Host db1` has a ServerAliveInterval of its own"),
+            "{warning}"
+        );
         assert!(warning.contains("config:3 (10)"), "{warning}");
         assert!(fs::read_to_string(&file).unwrap().starts_with(text));
         assert_eq!(mode(&file), 0o640);
@@ -105,6 +109,16 @@ sandboxed! {
         run(&format!("{SET} --host *.example.org")).code(0);
         assert_eq!(effective("a.example.org", "serveralivecountmax"), "5");
         assert_eq!(effective("other", "serveralivecountmax"), "7");
+        // For all, and before that line.
+        run(&format!("{SET} --host *")).code(0);
+        assert_eq!(effective("other", "serveralivecountmax"), "5");
+        run("ssh unset client")
+            .code(0)
+            .says("Unchanged")
+            .says("ssh set client --host '*'`");
+        run("ssh unset client --host *").code(0);
+        run("ssh unset client --host *.example.org").code(0);
+        assert_eq!(fs::read_to_string(&file).unwrap(), text);
     }
 }
 
@@ -115,7 +129,7 @@ sandboxed! {
         let dropin = Path::new("/etc/ssh/ssh_config.d/10-keepalivectl.conf");
         run(&format!("{SET} --system"))
             .code(1)
-            .complains("would not take effect");
+            .complains("does not include what is in /etc/ssh/ssh_config.d");
         assert!(!dropin.exists(), "no Include, no drop-in");
         let main = "Include /etc/ssh/ssh_config.d/*.conf\nHost *\n  ServerAliveInterval 99\n";
         fs::write("/etc/ssh/ssh_config", main).unwrap();
@@ -171,6 +185,19 @@ sandboxed! {
             .code(1)
             .complains("config:1: this line is not UTF-8");
         assert_eq!(fs::read(&file).unwrap(), latin);
+        // A line of the user's own in a block is not thrown away.
+        fs::write(&file, "").unwrap();
+        run(SET).code(0);
+        let edited = fs::read_to_string(&file)
+            .unwrap()
+            .replace("Host *\n", "Host *\nForwardAgent yes\n");
+        fs::write(&file, &edited).unwrap();
+        for job in [SET, "ssh unset client"] {
+            run(job)
+                .code(1)
+                .complains("config:3: this line stands in keepalivectl's part");
+        }
+        assert_eq!(fs::read_to_string(&file).unwrap(), edited);
         // Without its last line a block is nobody's to guess.
         fs::write(&file, "").unwrap();
         run(SET).code(0);
@@ -310,6 +337,12 @@ sandboxed! {
         show("-o TCPKeepAlive=no").says("never ends it");
         show("-o ProxyJump=bastion -o ServerAliveInterval=60")
             .says("has no socket under this kernel");
+        // What says none says nothing.
+        let none = show("-o ServerAliveInterval=none --json").json();
+        assert_eq!(none["origins"][0]["from"], "default");
+        show("")
+            .says("of the")
+            .says("paths in `keepalivectl paths`");
         show("-o ControlPath=/run/x").says("share a connection");
         let batch = show("-o BatchMode=yes --json").json();
         // Debian's patch; elsewhere there is no such default.

@@ -133,6 +133,23 @@ fn what_it_refuses_after_the_writing_is_taken_back() {
 }
 
 #[test]
+fn what_somebody_else_changes_meanwhile_is_not_thrown_away() {
+    let place = Place::new();
+    let file = place.home().join(".ssh/config");
+    fs::create_dir(file.parent().unwrap()).unwrap();
+    fs::write(&file, "Host *\n").unwrap();
+    place.program(
+        "ssh",
+        "case \"$*\" in *ControlPath=*) echo \"controlpath $HOME/\"; exit 0;; esac\n\
+         grep -q 'begin of' $HOME/.ssh/config && echo '# precious' >> $HOME/.ssh/config\n\
+         printf 'tcpkeepalive yes\\nserveraliveinterval 7\\nserveralivecountmax 3\\n'\n",
+    );
+    let said = place.run("ssh set client --interval 60 --count 5").code(4);
+    said.complains("it was changed meanwhile");
+    assert!(fs::read_to_string(&file).unwrap().ends_with("# precious\n"));
+}
+
+#[test]
 fn an_answer_that_says_nothing_is_an_error() {
     let place = Place::new();
     place.program("ssh", "echo user me\n");
@@ -186,6 +203,16 @@ sandboxed! {
             .code(1)
             .complains("`sshd -t` refuses: no");
         assert!(!folder.exists());
+        // Since 10.4 it writes its options as its manual does.
+        let new = dump
+            .replace("clientaliveinterval 0", "ClientAliveInterval 60")
+            .replace("tcpk", "TCPK");
+        place.program("sshd", &new);
+        place
+            .run("ssh set server --interval 60 --count 3")
+            .code(0)
+            .says("OPTION");
+        place.run("ssh unset server").code(0);
         // An old one would end idle sessions.
         place.program(
             "sshd",
@@ -253,6 +280,8 @@ fn wrong_input_is_2_and_changes_nothing() {
         "ssh show host --server",
         "ssh plan",
         "ssh plan --path no-such-path",
+        "ssh set client --interval 60 --count 3 --host a@b",
+        "ssh set putty .. --interval 60",
     ] {
         let said = place.run(line).code(2);
         assert_eq!(said.stdout, "", "{line}");

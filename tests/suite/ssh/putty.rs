@@ -50,7 +50,7 @@ fn a_session_is_set_and_set_back() {
     assert_eq!(fs::read_to_string(&file).unwrap(), SESSION);
     set("--interval 60 --tcp-keepalive yes")
         .code(0)
-        .says("Written: An idle PuTTY session (db 1)");
+        .says("Written: an idle PuTTY session (db 1)");
     let text = fs::read_to_string(&file).unwrap();
     assert!(text.starts_with(
         "Present=1\nHostName=db1\nPingInterval=0\nPingIntervalSecs=60\nTCPKeepalives=1\n"
@@ -137,6 +137,15 @@ fn the_folder_is_found_as_putty_finds_it() {
         found(&[("HOME", &home), ("PUTTYSESSIONS", &own)]),
         own.join("Default%20Settings")
     );
+    // A relative one is taken from here, to read and to write.
+    let relative = Path::new("rel");
+    let mut here = Command::new(binary());
+    here.env_clear()
+        .env("PUTTYDIR", relative)
+        .current_dir(place.path());
+    here.args(["ssh", "set", "putty", "default", "--interval", "9"]);
+    Said::from(here.output().unwrap()).code(0);
+    assert!(at("rel").join(name).exists());
     in_environment(&[], "ssh show --putty")
         .code(1)
         .complains("HOME is not set");
@@ -175,6 +184,18 @@ fn a_file_for_windows_reads_back() {
     run(&format!("ssh show other --reg {reg}"))
         .code(1)
         .complains("there is db1");
+    // Nothing is written over, and no folder is made for a slip of the pen.
+    let set = "ssh set putty db2 --interval 60 --reg";
+    run(&format!("{set} {reg}"))
+        .code(1)
+        .complains("exists already");
+    run(&format!("{set} {}/no/x.reg", place.path().display()))
+        .code(1)
+        .complains("No such file");
+    let sly = text.replace("db1", "%1B]0;x%07db");
+    fs::write(&file, sly).unwrap();
+    let said = run(&format!("ssh show db1 --reg {reg}")).code(1);
+    assert!(!said.stderr.contains('\x1b'), "{said:?}");
     fs::write(&file, "PingInterval=1\n").unwrap();
     run(&format!("ssh show --reg {reg}"))
         .code(1)

@@ -34,13 +34,34 @@ sandboxed! {
             .code(0)
             .says("+ClientAliveInterval 60");
         assert!(!Path::new(DROPIN).exists());
-        run(SET).code(0).says("Written: An idle session to this server").says("sshd_config:2 (500)").says("for certain connections another line wins: ClientAliveInterval at /etc/ssh/sshd_config:4 (9)");
+        run(SET)
+            .code(0)
+            .says("Written: an idle session to this server")
+            .says("sshd_config:2 (500)")
+            .says("`Match User x` has a ClientAliveInterval of its own");
         assert_eq!(effective("clientaliveinterval"), "60");
         assert_eq!(effective("tcpkeepalive"), "yes");
         run(SET).code(0).says("Unchanged");
         run(&format!("{SET} --tcp-keepalive no")).code(0);
         assert_eq!(effective("tcpkeepalive"), "no");
-        run("ssh unset server").code(0).says(DROPIN);
+        // What is not named stays, and what others wrote is not thrown away.
+        run("ssh set server --interval 50 --count 3").code(0);
+        assert_eq!(effective("tcpkeepalive"), "no");
+        let ours = fs::read_to_string(DROPIN).unwrap();
+        fs::write(DROPIN, format!("{ours}PermitRootLogin no\n")).unwrap();
+        for job in [SET, "ssh unset server"] {
+            run(job)
+                .code(1)
+                .complains("10-keepalivectl.conf:5: this line stands");
+        }
+        fs::write(DROPIN, ours).unwrap();
+        // Nothing in the main file has to be text for that.
+        let main = fs::read(MAIN).unwrap();
+        fs::write(MAIN, [b"# K\xf6ln\n", main.as_slice()].concat()).unwrap();
+        run("ssh unset server")
+            .code(0)
+            .says(DROPIN)
+            .says("until it is reloaded");
         assert_eq!(effective("clientaliveinterval"), "500");
         assert_eq!(fs::read_dir("/etc/ssh/sshd_config.d").unwrap().count(), 0);
     }
@@ -126,11 +147,16 @@ sandboxed! {
     #[ignore = "needs openssh-server"]
     fn a_match_block_overrules_for_whom_it_is() {
         furnish();
-        let text = "ClientAliveInterval 60\nMatch User alice\n  ClientAliveInterval 10\n  \
+        let text = "ChannelTimeout session:*=5m\nClientAliveInterval 60\nMatch User alice\n  ClientAliveInterval 10\n  \
                     ClientAliveCountMax 0\nMatch Address 192.0.2.0/24\n  ClientAliveInterval 20\n";
         fs::write(MAIN, text).unwrap();
         let all = run("ssh show --server --json").code(0).json();
         assert_eq!(all["interval_s"], 60);
+        let warnings = all["warnings"].to_string();
+        assert!(
+            warnings.contains("ChannelTimeout session:*=5m"),
+            "{warnings}"
+        );
         let alice = run("ssh show --server --match user=alice,host=h,addr=192.0.2.1 --json")
             .code(0)
             .json();
@@ -141,10 +167,10 @@ sandboxed! {
         let interval = &alice["origins"][0];
         assert_eq!(
             (&interval["at"]["file"], &interval["at"]["line"]),
-            (&MAIN.into(), &3.into())
+            (&MAIN.into(), &4.into())
         );
-        assert_eq!(interval["shadows"][0]["line"], 6);
-        assert_eq!(interval["shadows"][1]["line"], 1);
+        assert_eq!(interval["shadows"][0]["line"], 7);
+        assert_eq!(interval["shadows"][1]["line"], 2);
         run("ssh show --server --match user")
             .code(1)
             .complains("`sshd -T -C user` refuses");
@@ -161,7 +187,7 @@ sandboxed! {
         let mut session = lab.session(&[]);
         run(&format!("{SET} --reload"))
             .code(0)
-            .says("The running sshd has read it");
+            .says("The running sshd was told");
         until("sshd starts anew", || {
             listening.log().contains("Received SIGHUP")
         });
@@ -169,6 +195,6 @@ sandboxed! {
         drop(listening);
         run("ssh unset server --reload")
             .code(0)
-            .says("No sshd is running");
+            .says("No running sshd was found");
     }
 }
