@@ -2,9 +2,11 @@
 
 use std::path::PathBuf;
 
+use super::dump::Dump;
+use super::effective::{Effective, Keyword, Source, origins};
 use super::program::{SSH, word};
 use super::trace;
-use super::{Dump, Effective, Error, Keyword, Result, Source, origins, read_text};
+use super::{Error, Result, read_text};
 use crate::model::ssh::{Habits, Side};
 
 /// The system's file.

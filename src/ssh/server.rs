@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
+use super::dump::Dump;
+use super::effective::{Effective, Keyword, origins};
 use super::program::{SSHD, word};
 use super::trace::{self, split as words};
-use super::{Dump, Effective, Keyword, Result, origins, read_text};
+use super::{Result, read_text};
 use crate::model::ssh::{Habits, Side};
 
 /// The server's file.

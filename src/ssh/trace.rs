@@ -11,7 +11,7 @@
 use std::iter::Peekable;
 use std::vec::IntoIter;
 
-use super::{Keyword, Line, Met};
+use super::effective::{Keyword, Line, Met};
 use crate::model::ssh::Side;
 
 /// What the client tells, in order.
