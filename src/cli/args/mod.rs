@@ -39,7 +39,7 @@ Examples:
   sudo keepalivectl netns list          what do the containers have?
   keepalivectl ssh show db1             will an idle SSH session survive, and what ends it?
   keepalivectl ssh set client --interval 60 --count 3
-                                        it shall survive
+                                        keep idle SSH sessions alive
   keepalivectl verify && echo all well  for monitoring: 3 means drift
 
 Durations: 75 or 75s, 2m, 2h11m15s. A bare number is seconds.

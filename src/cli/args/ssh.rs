@@ -19,10 +19,10 @@ Examples:
                                                  to one host, through a NAT gateway
   sudo keepalivectl ssh show --server            the same from the server's side
   keepalivectl ssh set client --interval 60 --count 3
-                                                 my sessions shall survive
+                                                 keep my idle sessions alive
   sudo keepalivectl ssh set server --interval 60 --count 3 --reload
-                                                 all sessions to this server shall
-  keepalivectl ssh set putty db1 --interval 60   PuTTY's, too
+                                                 keep all sessions to this server alive
+  keepalivectl ssh set putty db1 --interval 60   keep a PuTTY session alive
   ssh $(keepalivectl ssh options --interval 60 --count 3) db1
                                                  one session, without any file
   keepalivectl ssh plan --path azure-lb --detect-within 5m
@@ -67,7 +67,7 @@ pub enum SshCommand {
 
     /// Print the -o options for a single command
     ///
-    /// ssh $(keepalivectl ssh options --interval 60 --count 3) db1
+    /// Example: ssh $(keepalivectl ssh options --interval 60 --count 3) db1
     Options(IntervalAndCount),
 
     /// Find an interval and a count for a purpose
@@ -120,7 +120,7 @@ pub struct Show {
     #[command(flatten)]
     pub between: Between,
 
-    /// The round-trip time, with its unit: 80ms. Without, below 1 ms
+    /// The round-trip time, with its unit: 80ms. Without, any up to a second is counted in
     #[arg(long, value_name = "DURATION", value_parser = parse_with_unit)]
     pub rtt: Option<Duration>,
 }
@@ -215,7 +215,7 @@ pub enum SetWhose {
     /// A marked block at the end of ~/.ssh/config, where it gives way to what is said above
     /// for certain hosts; with --host at the top, where it wins.
     ///
-    /// keepalivectl ssh set client --interval 60 --count 3
+    /// Example: keepalivectl ssh set client --interval 60 --count 3
     Client {
         #[command(flatten)]
         values: IntervalAndCount,
@@ -231,7 +231,7 @@ pub enum SetWhose {
     ///
     /// A drop-in in /etc/ssh/sshd_config.d, which sshd checks before it counts.
     ///
-    /// sudo keepalivectl ssh set server --interval 60 --count 3 --reload
+    /// Example: sudo keepalivectl ssh set server --interval 60 --count 3 --reload
     Server {
         #[command(flatten)]
         interval: Interval,
@@ -260,7 +260,7 @@ pub enum SetWhose {
     /// PuTTY counts no answers: a silent peer ends the session when TCP gives up to send a
     /// message again.
     ///
-    /// keepalivectl ssh set putty db1 --interval 60
+    /// Example: keepalivectl ssh set putty db1 --interval 60
     Putty {
         /// The session, or `default` for what new ones begin with
         #[arg(value_parser = parse_session)]
@@ -284,7 +284,7 @@ pub enum SetWhose {
 /// Whose keepalives are unset.
 #[derive(Debug, Subcommand)]
 pub enum UnsetWhose {
-    /// The client's
+    /// What `ssh set client` put in; with --host, what it put in for these hosts
     Client {
         #[command(flatten)]
         place: Where,
@@ -293,7 +293,7 @@ pub enum UnsetWhose {
         dry_run: DryRun,
     },
 
-    /// The server's
+    /// What `ssh set server` put in
     Server {
         /// Have the running sshd read its files again; its sessions stay
         #[arg(long)]
@@ -303,7 +303,7 @@ pub enum UnsetWhose {
         dry_run: DryRun,
     },
 
-    /// PuTTY's: back to the values from before
+    /// What `ssh set putty` put in: back to the values from before
     Putty {
         /// The session, or `default`
         #[arg(value_parser = parse_session)]
@@ -326,7 +326,7 @@ pub struct Plan {
         allow_negative_numbers = true)]
     detect_within: Option<u32>,
 
-    /// The round-trip time, with its unit: 80ms
+    /// The round-trip time, with its unit: 80ms. Without, any up to a second is counted in
     #[arg(long, value_name = "DURATION", value_parser = parse_with_unit)]
     rtt: Option<Duration>,
 }

@@ -50,7 +50,7 @@ pub struct Circumstances {
     pub paths: Vec<&'static Path>,
     /// An idle timeout in seconds.
     pub idle_timeout_s: Option<u32>,
-    /// The round-trip time; none for a peer next door.
+    /// The round-trip time; none for any up to a second.
     pub rtt: Option<Duration>,
 }
 
@@ -83,7 +83,7 @@ pub struct SshReport {
     pub origins: Vec<Origin>,
     /// The kernel's settings in force here.
     pub settings: Settings,
-    /// The round-trip time; none for a peer next door.
+    /// The round-trip time; none for any up to a second.
     pub rtt_us: Option<u64>,
     /// The kernel's limits of retransmission.
     #[serde(flatten)]
