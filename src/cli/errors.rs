@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 
 use super::render::plain;
 use keepalivectl::chain::{causes, chain};
@@ -109,27 +110,32 @@ fn lab_advice(cause: &io::Error) -> Vec<String> {
 
 /// What a program of OpenSSH needs, and what else can be done about its files.
 fn ssh_advice(link: &(dyn Error + 'static)) -> Option<String> {
-    let error = match link.downcast_ref() {
-        Some(ops::Error::NotInEffect {
-            option,
-            line: Some(_),
-        }) if option.starts_with("Server") => {
-            return Some(
-                "change or remove that line; or give --host '*', which goes before all lines of the \
-                 same file"
-                    .to_owned(),
-            );
+    match job_error(link) {
+        Some(ops::Error::NotInEffect { line, .. }) => Some(other_line_advice(line.as_ref()?)),
+        Some(ops::Error::Ssh(ssh::Error::File(e)) | ops::Error::File(e)) => owner_advice(e),
+        Some(ops::Error::Ssh(ssh::Error::Refused { command, message })) => {
+            refused_advice(command, message)
         }
-        Some(ops::Error::NotInEffect { line: Some(_), .. }) => {
-            return Some("change or remove that line".to_owned());
-        }
-        Some(ops::Error::Ssh(ssh::Error::File(e)) | ops::Error::File(e)) => return owner_advice(e),
-        Some(ops::Error::Ssh(e)) => e,
-        _ => link.downcast_ref()?,
-    };
-    let ssh::Error::Refused { command, message } = error else {
-        return None;
-    };
+        _ => None,
+    }
+}
+
+/// The job's error in one link of a chain; what is undone is boxed.
+fn job_error<'e>(link: &'e (dyn Error + 'static)) -> Option<&'e ops::Error> {
+    let boxed = || link.downcast_ref::<Box<ops::Error>>();
+    link.downcast_ref()
+        .or_else(|| boxed().map(|boxed| &**boxed))
+}
+
+fn other_line_advice(line: &ssh::Line) -> String {
+    let change = "change or remove that line".to_owned();
+    match line.file.ends_with(".ssh/config") {
+        true => format!("{change}; or give --host '*', which goes before all lines of that file"),
+        false => change,
+    }
+}
+
+fn refused_advice(command: &str, message: &str) -> Option<String> {
     if message.contains("privilege separation directory") {
         return Some(
             "it is made when the service starts: start it once, or sudo mkdir -m 0755 /run/sshd"
@@ -141,18 +147,23 @@ fn ssh_advice(link: &(dyn Error + 'static)) -> Option<String> {
     unprivileged.then(|| format!("run it as root: sudo {}", command_line()))
 }
 
-/// A user's own file that is somebody else's: sudo would act as the same user again.
+/// A user's own file that is somebody else's. Through sudo it is acted as the user all
+/// the same, so to say `sudo` would not help.
 fn owner_advice(error: &FileError) -> Option<String> {
     let (FileError::Read { path, source } | FileError::Write { path, source }) = error else {
         return None;
     };
     let refused = source.kind() == io::ErrorKind::PermissionDenied;
-    let users = path.ends_with(".ssh/config") || path.ends_with(".ssh");
-    (refused && users && !geteuid().is_root()).then(|| {
-        format!(
-            "it belongs to another user: sudo chown \"$USER\" {}",
-            path.display()
-        )
+    let users = path.components().any(|part| part.as_os_str() == ".ssh")
+        || path.components().any(|part| part.as_os_str() == "sessions");
+    if !refused || !users || geteuid().is_root() {
+        return None;
+    }
+    let owner = path.metadata().map(|status| status.uid());
+    let path = path.display();
+    Some(match owner {
+        Ok(owner) if owner == geteuid().as_raw() => format!("chmod u+rw {path}"),
+        _ => format!("if it belongs to another user: sudo chown \"$USER:\" {path}"),
     })
 }
 
@@ -188,7 +199,7 @@ fn plan_advice(error: &ops::Error) -> Option<String> {
 
 /// The kernel's error in one link of a chain; `ops::Error` shows it through.
 fn kernel_error<'e>(link: &'e (dyn Error + 'static)) -> Option<&'e kernel::Error> {
-    if let Some(ops::Error::Kernel(e)) = link.downcast_ref() {
+    if let Some(ops::Error::Kernel(e)) = job_error(link) {
         return Some(e);
     }
     link.downcast_ref()

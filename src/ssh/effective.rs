@@ -100,7 +100,7 @@ impl Met {
 
 impl Line {
     /// Whether it may stand for this value: `1m` may for 60, and 50 may not.
-    fn may_say(&self, value: &str) -> bool {
+    pub fn may_say(&self, value: &str) -> bool {
         match (self.value.parse::<u32>(), value.parse::<u32>()) {
             (Ok(written), Ok(told)) => written == told,
             _ => true,
@@ -161,7 +161,7 @@ impl Effective {
     /// file, whatever the user's own says.
     pub fn first_of_system(&self, keyword: Keyword) -> Option<&Line> {
         let systems = |met: &&Met| {
-            met.active && met.keyword == keyword && !met.top.ends_with(client::IN_HOME)
+            met.counts() && met.keyword == keyword && !met.top.ends_with(client::IN_HOME)
         };
         self.met.iter().find(systems).map(|met| &met.line)
     }
@@ -172,7 +172,7 @@ impl Effective {
     pub fn elsewhere(&self, keyword: Keyword) -> impl Iterator<Item = (&str, &Line)> {
         let of_keyword = self.met.iter().filter(move |met| met.keyword == keyword);
         let client = self.alive.side == Side::Client;
-        let before = of_keyword.take_while(move |met| !(client && met.active));
+        let before = of_keyword.take_while(move |met| !(client && met.counts()));
         let elsewhere = before.filter(|met| !met.active);
         elsewhere.map(|met| (met.block.as_str(), &met.line))
     }

@@ -7,6 +7,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
+use super::block::Left;
 use super::{Effective, Error, Line, Origin, Result, Source, lossy, text};
 use crate::model::similar::similar;
 use crate::model::ssh::{Alive, Habits, Side};
@@ -252,81 +253,131 @@ pub(super) fn wanted(interval_s: u32, tcp_keepalive: Option<bool>) -> Vec<(&'sta
 }
 
 /// A session's text with other values. What they were before is kept in it, unless
-/// it is kept already.
+/// it is kept already. A new session has no text.
 pub fn set(before: &str, interval_s: u32, tcp_keepalive: Option<bool>) -> String {
     let had = values("", before);
-    let mut kept = remembered(before).unwrap_or_else(|| Before {
-        ended: before.is_empty() || before.ends_with('\n'),
-        values: Vec::new(),
-    });
+    let mut kept = Kept::read(before).unwrap_or_else(|| Kept::new(before));
     let mut after = before.to_owned();
     for (key, value) in wanted(interval_s, tcp_keepalive) {
+        let value = value.to_string();
         let was = had.line(key).map(|line| line.value.clone());
-        if was.as_deref() == Some(&value.to_string()) {
-            continue;
+        let known = kept.values.iter_mut().find(|kept| kept.key == key);
+        match known {
+            Some(known) => known.written.clone_from(&value),
+            None if was.as_deref() == Some(&value) => continue,
+            None => kept.values.push(Value {
+                key: key.to_owned(),
+                written: value.clone(),
+                was,
+            }),
         }
-        if !kept.values.iter().any(|(known, _)| known == key) {
-            kept.values.push((key.to_owned(), was));
-        }
-        after = with(&after, key, Some(&value.to_string()));
+        after = with(&after, key, Some(&value));
     }
     match kept.values.is_empty() {
         true => after,
-        false => with(&after, BEFORE, Some(&kept.written())),
+        false => with(&after, BEFORE, Some(&kept.line())),
     }
 }
 
-/// A session's text with the values from before; none if nothing of ours is in it.
-pub fn unset(text: &str) -> Option<String> {
-    let before = remembered(text)?;
-    let values = before.values.iter().rev();
-    let text = values.fold(text.to_owned(), |text, (key, value)| {
-        with(&text, key, value.as_deref())
-    });
-    let text = with(&text, BEFORE, None);
-    match before.ended {
-        true => Some(text),
-        false => Some(text.strip_suffix('\n').unwrap_or(&text).to_owned()),
+/// A session's text with the values from before, where they are as they were written;
+/// none if nothing of ours is in it.
+pub fn unset(text: &str) -> Option<Left> {
+    let kept = Kept::read(text)?;
+    let mut left = text.to_owned();
+    for value in kept.values.iter().rev() {
+        let found = values("", &left);
+        let now = found.line(&value.key).map(|line| line.value.as_str());
+        if now == Some(&value.written) {
+            left = with(&left, &value.key, value.was.as_deref());
+        }
     }
+    left = with(&left, BEFORE, None);
+    Some(match kept.before {
+        Before::NoText if left.is_empty() => Left::Nothing,
+        Before::NotEnded => Left::Text(left.strip_suffix('\n').unwrap_or(&left).to_owned()),
+        _ => Left::Text(left),
+    })
 }
 
-/// What a session's text was like before.
-struct Before {
-    /// Whether its last line had an end.
-    ended: bool,
-    /// Values, each as it was written, none where there was none.
-    values: Vec<(String, Option<String>)>,
+/// What is kept of a session's text from before, in a line of it.
+struct Kept {
+    before: Before,
+    values: Vec<Value>,
 }
 
-/// Stands for a last line without an end.
-const NOT_ENDED: &str = "NotEnded";
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Before {
+    Whole,
+    /// Its last line had no end.
+    NotEnded,
+    /// There was none.
+    NoText,
+}
 
-impl Before {
-    /// `PingIntervalSecs:0,TCPKeepalives` for a 0 and for nothing.
-    fn written(&self) -> String {
-        let part = |(key, value): &(String, Option<String>)| match value {
-            Some(value) => format!("{key}:{value}"),
-            None => key.clone(),
+/// One value that was changed.
+struct Value {
+    key: String,
+    written: String,
+    /// As it was written before; none if it was not there.
+    was: Option<String>,
+}
+
+impl Kept {
+    fn new(text: &str) -> Kept {
+        let before = match text.ends_with('\n') {
+            true => Before::Whole,
+            false if text.is_empty() => Before::NoText,
+            false => Before::NotEnded,
         };
-        let ended = (!self.ended).then(|| NOT_ENDED.to_owned());
-        let parts: Vec<String> = self.values.iter().map(part).chain(ended).collect();
+        let values = Vec::new();
+        Kept { before, values }
+    }
+
+    /// `whole,PingIntervalSecs:60:0,TCPKeepalives:1` for a 0 and for nothing.
+    fn line(&self) -> String {
+        let before = match self.before {
+            Before::Whole => "whole",
+            Before::NotEnded => "not-ended",
+            Before::NoText => "no-text",
+        };
+        let plain = |byte: u8| !b",%\r".contains(&byte);
+        let values = self.values.iter().map(|value| {
+            let was = value
+                .was
+                .as_ref()
+                .map(|was| format!(":{}", escaped(was, plain)));
+            format!("{}:{}{}", value.key, value.written, was.unwrap_or_default())
+        });
+        let parts: Vec<String> = [before.to_owned()].into_iter().chain(values).collect();
         parts.join(",")
     }
-}
 
-/// What is kept of the values from before.
-fn remembered(text: &str) -> Option<Before> {
-    let kept = |line: &str| Some(line.strip_prefix(BEFORE)?.strip_prefix('=')?.to_owned());
-    let line = text.lines().find_map(kept)?;
-    let parts = line.split(',').map(|part| match part.split_once(':') {
-        Some((key, value)) => (key.to_owned(), Some(value.to_owned())),
-        None => (part.to_owned(), None),
-    });
-    let (ends, values): (Vec<_>, Vec<_>) = parts.partition(|(key, _)| key == NOT_ENDED);
-    Some(Before {
-        ended: ends.is_empty(),
-        values,
-    })
+    fn read(text: &str) -> Option<Kept> {
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(BEFORE)?.strip_prefix('='))?;
+        let (before, values) = line.split_once(',').unwrap_or((line, ""));
+        let value = |part: &str| {
+            let (key, rest) = part.split_once(':')?;
+            let (written, was) = match rest.split_once(':') {
+                Some((written, was)) => (written, Some(unescaped(was))),
+                None => (rest, None),
+            };
+            Some(Value {
+                key: key.to_owned(),
+                written: written.to_owned(),
+                was,
+            })
+        };
+        Some(Kept {
+            before: match before {
+                "not-ended" => Before::NotEnded,
+                "no-text" => Before::NoText,
+                _ => Before::Whole,
+            },
+            values: values.split(',').filter_map(value).collect(),
+        })
+    }
 }
 
 /// A text with another value on the first line of a key, with such a line at its end,
@@ -382,6 +433,7 @@ mod tests {
             SESSION,
             "HostName=x",
             "TCPKeepalives=0",
+            "PingIntervalSecs=5, 6:7%2C\nPingInterval=:1\n",
             "PingIntervalSecs=5\r\nHostName=x\r\nPingIntervalSecs=6\r\n",
             "",
             "HostName=x\n",
@@ -393,7 +445,11 @@ mod tests {
             assert_eq!(set(&after, 60, Some(true)), after);
             let again = set(&after, 30, None);
             assert_eq!(values("f", &again).effective().alive.interval_s, 30);
-            assert_eq!(unset(&again).unwrap(), before);
+            let left = match before {
+                "" => Left::Nothing,
+                _ => Left::Text(before.to_owned()),
+            };
+            assert_eq!(unset(&again), Some(left));
         }
         assert_eq!(
             set("PingIntervalSecs=60\nPingInterval=0\n", 60, None)
@@ -402,6 +458,10 @@ mod tests {
             2
         );
         assert_eq!(unset(SESSION), None);
+        // What was changed since stays.
+        let edited = set(SESSION, 60, None).replace("Secs=60", "Secs=90");
+        let left = SESSION.replace("Secs=30", "Secs=90");
+        assert_eq!(unset(&edited), Some(Left::Text(left)));
     }
 
     #[test]

@@ -100,6 +100,7 @@ pub fn includes_dropins(main: &str) -> bool {
     global.any(|(word, files)| {
         let mut files = files
             .split_whitespace()
+            .take_while(|file| !file.starts_with('#'))
             .map(|file| file.trim_matches(['"', '\'']));
         word.eq_ignore_ascii_case("include") && files.any(takes_in_dropins)
     })

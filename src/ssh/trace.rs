@@ -23,8 +23,8 @@ enum Event {
     Applies(String, usize),
     /// A Match line does, or does not.
     Matches(bool),
-    /// The line there includes a file.
-    Includes(String, usize, bool),
+    /// The line there includes a file; whether that counts.
+    Includes(String, usize, String, bool),
 }
 
 fn event(line: &str) -> Option<Event> {
@@ -45,8 +45,15 @@ fn event(line: &str) -> Option<Event> {
     if let Some(at) = told.find(": Applying options for ") {
         return place(at).map(|(file, line)| Event::Applies(file, line));
     }
-    let at = told.find(": Including file ")?;
-    place(at).map(|(file, line)| Event::Includes(file, line, !told.ends_with(" (parse only)")))
+    const INCLUDING: &str = ": Including file ";
+    let at = told.find(INCLUDING)?;
+    let (included, counts) = match told[at + INCLUDING.len()..].strip_suffix(" (parse only)") {
+        Some(included) => (included, false),
+        None => (&told[at + INCLUDING.len()..], true),
+    };
+    let (included, _) = included.rsplit_once(" depth ")?;
+    let (file, line) = place(at)?;
+    Some(Event::Includes(file, line, unescaped(included), counts))
 }
 
 /// The lines of the client's options, as they were met. None if what it tells does
@@ -64,7 +71,7 @@ pub fn client(told: &str, read: impl Fn(&str) -> Option<String>) -> Option<Vec<M
             return None;
         };
         walk.top.clone_from(&file);
-        walk.file(&file, true)?;
+        walk.file(&file, true, "")?;
     }
     Some(walk.met)
 }
@@ -77,11 +84,12 @@ struct Walk<R> {
 }
 
 impl<R: Fn(&str) -> Option<String>> Walk<R> {
-    /// Goes through one file. `counts` says whether anything in it can.
-    fn file(&mut self, file: &str, counts: bool) -> Option<()> {
+    /// Goes through one file. `counts` says whether anything in it can, and `above` is
+    /// the block that it is included in.
+    fn file(&mut self, file: &str, counts: bool, above: &str) -> Option<()> {
         let text = (self.read)(file)?;
         let mut active = counts;
-        let mut block = "";
+        let mut block = above;
         for (n, line) in text.split('\n').enumerate() {
             let Some((word, value)) = words(line) else {
                 continue;
@@ -99,7 +107,7 @@ impl<R: Fn(&str) -> Option<String>> Walk<R> {
                 };
                 active = found && counts;
             } else if word.eq_ignore_ascii_case("include") {
-                self.included(file, number)?;
+                self.included(file, number, block)?;
             } else if let Some(keyword) = Keyword::of(Side::Client, word) {
                 self.met.push(Met {
                     keyword,
@@ -118,16 +126,17 @@ impl<R: Fn(&str) -> Option<String>> Walk<R> {
     }
 
     /// The files that one line includes.
-    fn included(&mut self, file: &str, number: usize) -> Option<()> {
-        while let Some(Event::Includes(from, line, counts)) = self.events.peek().cloned() {
+    fn included(&mut self, file: &str, number: usize, block: &str) -> Option<()> {
+        while let Some(Event::Includes(from, line, included, counts)) = self.events.peek().cloned()
+        {
             if (from.as_str(), line) != (file, number) {
                 break;
             }
             self.events.next();
-            // A file that vanished, or may not be read, is passed over.
-            if let Some(Event::Reads(included)) = self.events.peek().cloned() {
-                self.events.next();
-                self.file(&included, counts)?;
+            // A file that is not there, or may not be read, is passed over.
+            let read = Event::Reads(included.clone());
+            if self.events.next_if_eq(&read).is_some() {
+                self.file(&included, counts, block)?;
             }
         }
         Some(())
@@ -353,6 +362,18 @@ mod tests {
             ),
         ];
         assert_eq!(walk(told, &files), Some(Vec::new()));
+    }
+
+    #[test]
+    fn an_include_that_leads_nowhere_is_passed_over() {
+        let told = "debug1: Reading configuration data f\n\
+                    debug3: f line 2: Including file gone depth 0 (parse only)\n\
+                    debug1: Reading configuration data system\n";
+        let files = [
+            ("f", "Host a\nInclude gone\n"),
+            ("system", "KeepAlive no\n"),
+        ];
+        assert_eq!(walk(told, &files).unwrap(), ["system:1 (no)"]);
     }
 
     #[test]

@@ -161,7 +161,7 @@ const MOST: i64 = i32::MAX as i64;
 /// The kernel's keepalive.
 #[derive(Debug, Args)]
 pub struct TcpKeepalive {
-    /// The kernel's keepalive
+    /// The kernel's keepalive; without, it is left as it is
     #[arg(long, value_name = "YES|NO", value_parser = parse_yes_no)]
     pub tcp_keepalive: Option<bool>,
 }
@@ -177,8 +177,7 @@ pub struct DryRun {
 /// Which of the client's configurations.
 #[derive(Debug, Args)]
 pub struct Where {
-    /// For some hosts, as on a Host line, and before all other lines: 'db*',
-    /// '*.example.org !old.example.org'; '*' wins for all
+    /// For some hosts, as on a Host line: 'db*', '*.example.org !old.example.org'
     #[arg(long, value_name = "PATTERN")]
     host: Option<Patterns>,
 
@@ -213,7 +212,7 @@ pub enum SetWhose {
     /// The client's: ServerAliveInterval and ServerAliveCountMax
     ///
     /// A marked block at the end of ~/.ssh/config, where it gives way to what is said above
-    /// for certain hosts; with --host at the top, where it wins.
+    /// for certain hosts; with --host at the top, where it wins ('*' for all hosts).
     ///
     /// Example: keepalivectl ssh set client --interval 60 --count 3
     Client {

@@ -139,7 +139,12 @@ fn how(report: &SshReport, layer: &Layer) -> String {
         }
         LayerName::Retransmission => match report.timing.first_message_s {
             Some(first) => format!(
-                "of SSH's first message, sent after {}; tcp_retries2 {}",
+                "of SSH's first message, sent {} {}; tcp_retries2 {}",
+                if alive.side == Side::Putty {
+                    "within"
+                } else {
+                    "after"
+                },
                 seconds(first.into()),
                 report.limits.retries2()
             ),
@@ -206,7 +211,10 @@ fn next_step(report: &SshReport) -> String {
             None => format!(" --idle-timeout {}", path.idle_timeout_s),
         })
         .collect();
-    format!("Try: keepalivectl ssh plan{}\n", asked.concat())
+    match asked.is_empty() {
+        true => String::new(),
+        false => format!("Try: keepalivectl ssh plan{}\n", asked.concat()),
+    }
 }
 
 /// What was set, or would be.
@@ -251,7 +259,11 @@ pub fn set(report: &SetReport) -> String {
 /// What others wrote, line by line, without what would steer the terminal.
 fn lines_of(diff: &str) -> String {
     diff.lines()
-        .map(|line| format!("{}\n", plain(line)))
+        .map(|line| {
+            // Tabs steer nothing.
+            let parts: Vec<String> = line.split('\t').map(plain).collect();
+            format!("{}\n", parts.join("\t"))
+        })
         .collect()
 }
 
@@ -289,7 +301,7 @@ pub fn unset(report: &UnsetReport) -> String {
         .collect();
     let first = match (report.changed, report.dry_run) {
         (false, _) => format!(
-            "Unchanged: nothing that keepalivectl wrote is in {}.",
+            "Unchanged: there was nothing to take out of {}.",
             named.join(" or ")
         ),
         (true, true) => format!(
@@ -304,7 +316,7 @@ pub fn unset(report: &UnsetReport) -> String {
     }
     for command in &report.left {
         text.push_str(&format!(
-            "Still there: what `keepalivectl {}` wrote.\n",
+            "There is more, which `{}` takes out.\n",
             plain(command)
         ));
     }

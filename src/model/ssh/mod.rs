@@ -207,11 +207,14 @@ impl Alive {
         };
         let probe = idle::first_expiry(settings, conditions.hz);
         let drop = idle(settings, None, conditions.hz).drop;
-        // One is lost, and then the other is not. Where SSH's is the first, the
-        // kernel's keepalive rests from then on.
+        // One is lost, and then the other is not: after a lost probe the next one comes,
+        // or SSH's message. After a lost message, which may only come before the
+        // probe, the kernel's keepalive rests.
+        let probe_lost_ms = message_ms.min(kept.one_lost_ms.unwrap_or(u64::MAX));
+        let message_lost_ms = message_ms.min(probe.latest_ms).saturating_add(resend_ms);
         let one_lost_ms = match probe.latest_ms < first.earliest_ms {
-            true => message_ms.min(kept.one_lost_ms.unwrap_or(u64::MAX)),
-            false => message_ms.saturating_add(resend_ms),
+            true => probe_lost_ms,
+            false => probe_lost_ms.max(message_lost_ms),
         };
         // A kernel that forgives no loss may drop before SSH speaks.
         let forgiven = kept.one_lost_ms.is_some() || message_ms < drop.earliest_ms;
@@ -356,9 +359,12 @@ mod tests {
         // It would at 65 s, and SSH speaks before.
         assert_eq!(silence(messages, 55, 1).1, Some(60_060));
         // Either may come first, and be the one that is lost.
-        assert_eq!(silence(messages, 58, 1).1, Some(61_060));
+        assert_eq!(silence(messages, 58, 1).1, Some(61_048));
         let kernel = alive(Side::Client, 0, 3, true);
         assert_eq!(silence(kernel, 7200, 1).1, None);
+        // PuTTY's may come at any time, and the kernel speaks often.
+        let (_, one) = silence(alive(Side::Putty, 600, 0, true), 30, 9);
+        assert!(one < Some(46_000), "{one:?}");
         let nothing = alive(Side::Client, 0, 3, false);
         assert_eq!(silence(nothing, 7200, 9), (None, None));
         // Ended after a minute whatever the kernel does.

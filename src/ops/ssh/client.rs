@@ -75,7 +75,7 @@ pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
     };
     let name = block_name(wanted.hosts.as_ref());
     let after = block(&name)
-        .put(before.as_deref().unwrap_or_default(), &lines, place)
+        .put(before.as_deref(), &lines, place)
         .map_err(fault(root, &file))?;
     let mut files = FilePlan::default();
     files.add(root, Change::edit(root, &file, after, mode)?)?;
@@ -91,7 +91,7 @@ pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
             for (keyword, value) in both {
                 match wanted.scope {
                     Scope::System if effective.is_traced() => {
-                        require_for_all(&effective, keyword, &file)?;
+                        require_for_all(&effective, keyword, value, &file)?;
                     }
                     _ => require(&effective, keyword, value)?,
                 }
@@ -116,11 +116,10 @@ fn unset_command(wanted: &Wanted) -> String {
     let host = host.map_or(String::new(), |hosts| {
         format!(" --host '{}'", hosts.as_str())
     });
-    let scope = match wanted.scope {
-        Scope::User => "",
-        Scope::System => " --system",
-    };
-    format!("keepalivectl ssh unset client{host}{scope}")
+    match wanted.scope {
+        Scope::User => format!("keepalivectl ssh unset client{host}"),
+        Scope::System => format!("sudo keepalivectl ssh unset client{host} --system"),
+    }
 }
 
 /// The file of a scope, and the mode of a new one.
@@ -133,9 +132,14 @@ fn file_of(scope: Scope) -> Result<(PathBuf, u32)> {
 
 /// That an option is taken from our file by all who have none of their own. Whoever
 /// runs this may have one.
-fn require_for_all(effective: &Effective, keyword: Keyword, ours: &Path) -> Result<()> {
+fn require_for_all(
+    effective: &Effective,
+    keyword: Keyword,
+    wanted: u32,
+    ours: &Path,
+) -> Result<()> {
     match effective.first_of_system(keyword) {
-        Some(line) if Path::new(&line.file) == ours => Ok(()),
+        Some(line) if Path::new(&line.file) == ours && line.may_say(&wanted.to_string()) => Ok(()),
         Some(line) => Err(not_in_effect(keyword, effective.alive.side, Some(line))),
         None => Err(Error::NotIncluded {
             main: client::SYSTEM,
@@ -174,8 +178,8 @@ pub fn unset(
         (Scope::System, false) => Some(lock::take(root)?),
         _ => None,
     };
-    let (file, mode) = file_of(scope)?;
+    let (file, _) = file_of(scope)?;
     let mut files = FilePlan::default();
-    without_block(root, &mut files, &file, &block(&block_name(hosts)), mode)?;
+    without_block(root, &mut files, &file, &block(&block_name(hosts)))?;
     finish(root, vec![file], &files, dry_run)
 }

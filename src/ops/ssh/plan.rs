@@ -109,10 +109,13 @@ pub fn plan(root: &Root, purpose: &Purpose) -> Result<SshPlanReport> {
                 .to_owned(),
         );
     }
-    commands.push(format!(
-        "keepalivectl ssh set putty SESSION --interval {}",
-        planned.interval_s
-    ));
+    // PuTTY notices nothing itself.
+    if wish.detect_within_s.is_none() {
+        commands.push(format!(
+            "keepalivectl ssh set putty SESSION --interval {}",
+            planned.interval_s
+        ));
+    }
     let silence = alive.messages(wish.resend_ms);
     Ok(SshPlanReport {
         wish,

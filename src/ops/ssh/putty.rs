@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::carry_out;
 use super::set::SetReport;
 use super::show::{Circumstances, of};
-use super::unset::{UnsetReport, finish, without};
+use super::unset::{UnsetReport, finish, leave};
 use crate::model::ssh::Side;
 use crate::ops::files::{Change, FilePlan};
 use crate::ops::{Error, Result, require_machine};
@@ -134,8 +134,8 @@ pub fn unset(
     let file = putty::file(&folder, session);
     let text = putty::read(root, &folder, session)?;
     let mut files = FilePlan::default();
-    if let Some(before) = putty::unset(&text) {
-        files.add(root, without(root, &file, before, 0o600)?)?;
+    if let Some(left) = putty::unset(&text) {
+        files.add(root, leave(root, &file, left)?)?;
     }
     finish(root, vec![file], &files, dry_run)
 }

@@ -58,7 +58,7 @@ pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
     refuse_idle_ends(&before, wanted)?;
     let (file, files) = plan(root, wanted)?;
     let mut report = SetReport::planned(root, Side::Server, &file, &files, dry_run);
-    report.undo = Some("keepalivectl ssh unset server".to_owned());
+    report.undo = Some("sudo keepalivectl ssh unset server".to_owned());
     if dry_run {
         return Ok(report);
     }
@@ -100,25 +100,32 @@ fn refuse_idle_ends(before: &Effective, wanted: &Wanted) -> Result<()> {
 fn plan(root: &Root, wanted: &Wanted) -> Result<(PathBuf, FilePlan)> {
     let (dropin, main) = (PathBuf::from(server::DROPIN), PathBuf::from(server::MAIN));
     let mut files = FilePlan::default();
-    let included = ssh::lossy(root, &main)?;
-    if included.as_deref().is_none_or(server::includes_dropins) {
-        let before = our_dropin(root)?.unwrap_or_default();
-        let text = server::dropin(&lines(wanted, &before));
+    let text = ssh::lossy(root, &main)?;
+    let included = text.as_deref().is_none_or(server::includes_dropins);
+    let in_main = block::names(text.as_deref().unwrap_or_default()).contains(&BLOCK.name);
+    let old_dropin = our_dropin(root)?;
+    if included && !in_main {
+        let text = server::dropin(&lines(wanted, &old_dropin.unwrap_or_default()));
         files.add(root, Change::edit(root, &dropin, text, 0o644)?)?;
         return Ok((dropin, files));
     }
-    if !wanted.edit_main {
+    if !wanted.edit_main && !in_main {
         return Err(Error::NoInclude {
             main: root.display(&main),
         });
     }
-    let before = ssh::text(root, &main)?.unwrap_or_default();
-    let ours = BLOCK.lines(&before).map_err(fault(root, &main))?;
-    let lines = lines(wanted, ours.unwrap_or_default());
+    let before = ssh::text(root, &main)?;
+    let text = before.as_deref().unwrap_or_default();
+    let ours = BLOCK.lines(text).map_err(fault(root, &main))?;
+    let lines = lines(wanted, ours.or(old_dropin.as_deref()).unwrap_or_default());
     let after = BLOCK
-        .put(&before, &lines, Place::Top)
+        .put(before.as_deref(), &lines, Place::Top)
         .map_err(fault(root, &main))?;
     files.add(root, Change::edit(root, &main, after, 0o644)?)?;
+    if old_dropin.is_some() {
+        // One of the two is enough.
+        files.add(root, Change::Remove { file: dropin })?;
+    }
     Ok((main, files))
 }
 
@@ -144,7 +151,9 @@ fn our_dropin(root: &Root) -> Result<Option<String>> {
         let word = line.split(' ').next().unwrap_or_default();
         KEYWORDS.contains(&word)
     };
-    match text.lines().skip(1).position(|line| !ours(line)) {
+    let blank = |line: &str| line.trim().is_empty();
+    let mut lines = text.lines().skip(1);
+    match lines.position(|line| !ours(line) && !blank(line)) {
         Some(at) => Err(ssh::Error::Edited { file, line: at + 2 }.into()),
         None => Ok(Some(text)),
     }
@@ -168,7 +177,7 @@ pub fn unset(root: &Root, and_reload: bool, dry_run: bool) -> Result<UnsetReport
     }
     let text = ssh::lossy(root, &main)?.unwrap_or_default();
     if block::names(&text).contains(&BLOCK.name) {
-        without_block(root, &mut files, &main, &BLOCK, 0o644)?;
+        without_block(root, &mut files, &main, &BLOCK)?;
     }
     let mut report = finish(root, vec![dropin, main], &files, dry_run)?;
     report.is_server = true;

@@ -217,7 +217,13 @@ fn warnings(alive: &Alive, timing: &Timing) -> Vec<String> {
             seconds(u64::from(alive.interval_s) * (u64::from(count) + 1))
         ));
     }
-    if timing.drops_first == Some(LayerName::TcpKeepalive) {
+    let alone = timing
+        .layers
+        .iter()
+        .filter(|layer| layer.drop.is_some())
+        .count()
+        == 1;
+    if timing.drops_first == Some(LayerName::TcpKeepalive) && alone {
         warnings.push(
             "only TCPKeepAlive notices a silent peer: whoever can forge segments can answer its \
              probes; SSH's own messages are authenticated"

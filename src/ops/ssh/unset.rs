@@ -11,7 +11,7 @@ use crate::ops::Result;
 use crate::ops::files::{Change, FilePlan};
 use crate::root::Root;
 use crate::ssh;
-use crate::ssh::block::{self, Block};
+use crate::ssh::block::{self, Block, Left};
 
 /// What was taken out, or would be.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -29,7 +29,7 @@ pub struct UnsetReport {
     /// Whether it is the server's, which has to be told.
     #[serde(skip)]
     pub is_server: bool,
-    /// Commands whose blocks are still in these files.
+    /// Commands that take out what else is in these files.
     pub left: Vec<String>,
     /// Whether a running server was told.
     pub reloaded: Option<Reloaded>,
@@ -41,22 +41,21 @@ pub(super) fn without_block(
     files: &mut FilePlan,
     file: &Path,
     block: &Block<'_>,
-    mode: u32,
 ) -> Result<()> {
     let Some(text) = ssh::text(root, file)? else {
         return Ok(());
     };
-    match block.remove(&text).map_err(fault(root, file))? {
-        Some(after) => files.add(root, without(root, file, after, mode)?),
-        None => Ok(()),
-    }
+    let left = block.remove(&text).map_err(fault(root, file))?;
+    left.map_or(Ok(()), |left| files.add(root, leave(root, file, left)?))
 }
 
-/// A file with less in it, or none where nothing is left.
-pub(super) fn without(root: &Root, file: &Path, text: String, mode: u32) -> Result<Change> {
-    match text.is_empty() {
-        true => Ok(Change::Remove { file: file.into() }),
-        false => Change::edit(root, file, text, mode),
+/// A file with less in it, or none where there was none.
+pub(super) fn leave(root: &Root, file: &Path, left: Left) -> Result<Change> {
+    const MODE: u32 = 0o600;
+    match left {
+        Left::Nothing => Ok(Change::Remove { file: file.into() }),
+        // It is there, with a mode of its own.
+        Left::Text(text) => Change::edit(root, file, text, MODE),
     }
 }
 
@@ -86,12 +85,20 @@ pub(super) fn finish(
     })
 }
 
-/// The commands whose blocks are in some files.
+/// The commands that take out the blocks that are in some files.
 fn others(root: &Root, files: &[PathBuf]) -> Result<Vec<String>> {
     let mut commands = Vec::new();
     for file in files {
         let text = ssh::lossy(root, file)?.unwrap_or_default();
-        commands.extend(block::names(&text).into_iter().map(str::to_owned));
+        let systems = file.starts_with("/etc");
+        commands.extend(block::names(&text).into_iter().map(|name| {
+            let unset = name.replacen("ssh set", "ssh unset", 1);
+            match (unset.strip_suffix(" --edit-main"), systems) {
+                (Some(server), _) => format!("sudo keepalivectl {server}"),
+                (None, true) => format!("sudo keepalivectl {unset} --system"),
+                (None, false) => format!("keepalivectl {unset}"),
+            }
+        }));
     }
     Ok(commands)
 }

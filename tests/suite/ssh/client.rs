@@ -103,7 +103,8 @@ sandboxed! {
         run(SET)
             .code(1)
             .complains("ServerAliveCountMax would not take effect")
-            .complains("config:2 (7)");
+            .complains("config:2 (7)")
+            .complains("\n  change or remove that line; or give --host '*'");
         assert_eq!(fs::read_to_string(&file).unwrap(), text);
         assert_eq!(fs::read_dir(file.parent().unwrap()).unwrap().count(), 1);
         run(&format!("{SET} --host *.example.org")).code(0);
@@ -115,7 +116,7 @@ sandboxed! {
         run("ssh unset client")
             .code(0)
             .says("Unchanged")
-            .says("ssh set client --host '*'`");
+            .says("ssh unset client --host '*'`");
         run("ssh unset client --host *").code(0);
         run("ssh unset client --host *.example.org").code(0);
         assert_eq!(fs::read_to_string(&file).unwrap(), text);

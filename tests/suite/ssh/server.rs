@@ -86,6 +86,19 @@ sandboxed! {
         run(&format!("{SET} --edit-main")).code(0).says("Unchanged");
         run("ssh unset server").code(0).says(MAIN);
         assert_eq!(fs::read_to_string(MAIN).unwrap(), main);
+        // What is in the main file is set there, though it has an Include by now.
+        run(&format!("{SET} --edit-main --tcp-keepalive no")).code(0);
+        let more = format!("{}{INCLUDE}", fs::read_to_string(MAIN).unwrap());
+        fs::write(MAIN, more).unwrap();
+        run("ssh set server --interval 50 --count 3").code(0);
+        assert_eq!(effective("clientaliveinterval"), "50");
+        assert_eq!(effective("tcpkeepalive"), "no");
+        assert!(!Path::new(DROPIN).exists());
+        // An empty file is one, too: sshd wants it.
+        fs::write(MAIN, "").unwrap();
+        run(&format!("{SET} --edit-main")).code(0);
+        run("ssh unset server").code(0);
+        assert_eq!(fs::read_to_string(MAIN).unwrap(), "");
     }
 }
 
