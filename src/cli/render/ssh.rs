@@ -325,7 +325,7 @@ pub fn unset(report: &UnsetReport) -> String {
         Some(Reloaded::NotRunning) => {
             text.push_str("No running sshd was found, by its unit or its PidFile.\n")
         }
-        None if report.changed && report.is_server => text.push_str(
+        None if report.changed && report.side == Side::Server => text.push_str(
             "A running sshd goes on with the old values until it is reloaded: --reload.\n",
         ),
         None => {}

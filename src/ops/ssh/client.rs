@@ -181,5 +181,5 @@ pub fn unset(
     let (file, _) = file_of(scope)?;
     let mut files = FilePlan::default();
     without_block(root, &mut files, &file, &block(&block_name(hosts)))?;
-    finish(root, vec![file], &files, dry_run)
+    finish(root, Side::Client, vec![file], &files, dry_run)
 }

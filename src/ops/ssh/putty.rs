@@ -137,5 +137,5 @@ pub fn unset(
     if let Some(left) = putty::unset(&text) {
         files.add(root, leave(root, &file, left)?)?;
     }
-    finish(root, vec![file], &files, dry_run)
+    finish(root, Side::Putty, vec![file], &files, dry_run)
 }

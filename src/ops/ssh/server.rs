@@ -179,8 +179,7 @@ pub fn unset(root: &Root, and_reload: bool, dry_run: bool) -> Result<UnsetReport
     if block::names(&text).contains(&BLOCK.name) {
         without_block(root, &mut files, &main, &BLOCK)?;
     }
-    let mut report = finish(root, vec![dropin, main], &files, dry_run)?;
-    report.is_server = true;
+    let mut report = finish(root, Side::Server, vec![dropin, main], &files, dry_run)?;
     if !dry_run && and_reload {
         report.reloaded = Some(reload(root)?);
     }

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::reload::Reloaded;
 use super::{carry_out, fault};
+use crate::model::ssh::Side;
 use crate::ops::Result;
 use crate::ops::files::{Change, FilePlan};
 use crate::root::Root;
@@ -20,15 +21,14 @@ pub struct UnsetReport {
     pub changed: bool,
     /// Whether this is only the plan.
     pub dry_run: bool,
+    /// Whose keepalives.
+    pub side: Side,
     /// Where it was looked for.
     pub files: Vec<PathBuf>,
     /// What is done to which file.
     pub changes: Vec<Change>,
     /// The same as a unified diff.
     pub diff: String,
-    /// Whether it is the server's, which has to be told.
-    #[serde(skip)]
-    pub is_server: bool,
     /// Commands that take out what else is in these files.
     pub left: Vec<String>,
     /// Whether a running server was told.
@@ -62,6 +62,7 @@ pub(super) fn leave(root: &Root, file: &Path, left: Left) -> Result<Change> {
 /// Carries the changes out, unless it is a dry run.
 pub(super) fn finish(
     root: &Root,
+    side: Side,
     looked_at: Vec<PathBuf>,
     files: &FilePlan,
     dry_run: bool,
@@ -76,10 +77,10 @@ pub(super) fn finish(
     Ok(UnsetReport {
         changed: !files.is_empty(),
         dry_run,
+        side,
         files: looked_at.iter().map(|file| root.display(file)).collect(),
         changes: files.changes(root),
         diff: files.diff(root),
-        is_server: false,
         left,
         reloaded: None,
     })
