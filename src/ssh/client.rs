@@ -53,15 +53,11 @@ pub fn read(asked: &Asked) -> Result<Effective> {
     }
     let host = asked.host.as_deref().unwrap_or(ANY_HOST);
     arguments.extend(["--".to_owned(), host.to_owned()]);
-    let said = SSH.ask(&arguments, asked.home.as_deref())?;
-    let dump = Dump {
-        command: SSH.command(&arguments),
-        text: said.stdout,
-    };
+    let (dump, told) = Dump::of(&SSH, &arguments, asked.home.as_deref())?;
     let mut alive = dump.alive(Side::Client, Habits::CLIENT)?;
     alive.socket_here = proxy(&dump).is_none();
     let given = |keyword| asked.options.iter().any(|option| sets(option, keyword));
-    let met = trace::client(&said.stderr, read_text);
+    let met = trace::client(&told, read_text);
     let mut origins = origins(
         Side::Client,
         &dump,
@@ -138,10 +134,7 @@ fn sets(option: &str, keyword: Keyword) -> bool {
 /// There is no ssh, or it does not say.
 pub fn home() -> Result<PathBuf> {
     let arguments = ["-G", "-F", "none", "-o", "ControlPath=%d/", ANY_HOST];
-    let dump = Dump {
-        command: SSH.command(&arguments),
-        text: SSH.ask(&arguments, None)?.stdout,
-    };
+    let (dump, _) = Dump::of(&SSH, &arguments, None)?;
     let told = dump.value("controlpath").map(PathBuf::from);
     let home = told.ok_or_else(|| dump.not_told("the user's folder"))?;
     home.canonicalize().map_err(|source| {

@@ -1,5 +1,8 @@
 //! What `ssh -G` and `sshd -T` print.
 
+use std::ffi::OsStr;
+
+use super::program::{Home, Program};
 use super::{Error, Keyword, Result};
 use crate::model::ssh::{Alive, Habits, Side};
 
@@ -12,6 +15,20 @@ pub struct Dump {
 }
 
 impl Dump {
+    /// What a program prints, and what it tells on standard error.
+    pub fn of<S: AsRef<OsStr>>(
+        program: &Program,
+        arguments: &[S],
+        home: Home<'_>,
+    ) -> Result<(Dump, String)> {
+        let said = program.ask(arguments, home)?;
+        let dump = Dump {
+            command: program.command(arguments),
+            text: said.stdout,
+        };
+        Ok((dump, said.stderr))
+    }
+
     /// An option's value; none if it is not told.
     pub fn value(&self, name: &str) -> Option<&str> {
         // Small letters before OpenSSH 10.4's sshd.

@@ -29,19 +29,14 @@ pub struct Asked {
 /// There is no sshd, it refuses its configuration, or may not read it.
 pub fn read(asked: &Asked) -> Result<Effective> {
     let mut arguments: Vec<String> = ["-T", "-ddd"].map(str::to_owned).into();
-    let main = asked.file.as_deref().unwrap_or(Path::new(MAIN));
-    if asked.file.is_some() {
-        arguments.extend(["-f".to_owned(), word(main)]);
+    if let Some(file) = &asked.file {
+        arguments.extend(["-f".to_owned(), word(file)]);
     }
     if let Some(connection) = &asked.connection {
         arguments.extend(["-C".to_owned(), connection.clone()]);
     }
-    let said = SSHD.ask(&arguments, None)?;
-    let dump = Dump {
-        command: SSHD.command(&arguments),
-        text: said.stdout,
-    };
-    let met = trace::server(&said.stderr, read_text);
+    let (dump, told) = Dump::of(&SSHD, &arguments, None)?;
+    let met = trace::server(&told, read_text);
     Ok(Effective {
         alive: dump.alive(Side::Server, habits()?)?,
         origins: origins(Side::Server, &dump, &met, |_| false),
@@ -63,11 +58,7 @@ pub fn check() -> Result<()> {
 /// # Errors
 /// As [`read`].
 pub fn pid_file() -> Result<Option<PathBuf>> {
-    let arguments = ["-T"];
-    let dump = Dump {
-        command: SSHD.command(&arguments),
-        text: SSHD.ask(&arguments, None)?.stdout,
-    };
+    let (dump, _) = Dump::of(&SSHD, &["-T"], None)?;
     let told = dump.value("pidfile").filter(|file| *file != "none");
     Ok(told.map(PathBuf::from))
 }

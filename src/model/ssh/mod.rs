@@ -149,8 +149,9 @@ impl Alive {
     /// When interval `number` without data ends. None if none is counted.
     ///
     /// The client counts in whole seconds of the clock (`monotime`), so it may be
-    /// up to a second early; PuTTY by a whole interval; poll(2) may be late by a thousandth of the interval, a
-    /// tenth of a second at the most (`select_estimate_accuracy`).
+    /// up to a second early; PuTTY by a whole interval. poll(2) may be late by a
+    /// thousandth of the interval, a tenth of a second at the most
+    /// (`select_estimate_accuracy`).
     fn interval(&self, number: u64) -> Option<Span> {
         let interval_ms = u64::from(self.interval_s) * 1000;
         let at_ms = interval_ms.saturating_mul(number);

@@ -6,8 +6,7 @@ use super::plan::out_of_range;
 use super::set::{SetReport, exceptions, not_in_effect, require};
 use super::show::{Circumstances, of};
 use super::unset::{UnsetReport, finish, without_block};
-use super::{carry_out, fault};
-use crate::boot::lock;
+use super::{carry_out, fault, lock};
 use crate::model::ssh::Side;
 use crate::model::ssh::plan::Planned;
 use crate::ops::files::{Change, FilePlan};
@@ -58,10 +57,7 @@ pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
         ..client::Asked::default()
     };
     client::read(&asked)?;
-    let _lock = match (wanted.scope, dry_run) {
-        (Scope::System, false) => Some(lock::take(root)?),
-        _ => None,
-    };
+    let _lock = lock(root, dry_run || wanted.scope == Scope::User)?;
     let (file, mode) = file_of(wanted.scope)?;
     let before = ssh::text(root, &file)?;
     let (interval_s, count_max) = (wanted.interval_s, wanted.count_max);
@@ -174,10 +170,7 @@ pub fn unset(
     dry_run: bool,
 ) -> Result<UnsetReport> {
     require_machine(root, "ssh unset client")?;
-    let _lock = match (scope, dry_run) {
-        (Scope::System, false) => Some(lock::take(root)?),
-        _ => None,
-    };
+    let _lock = lock(root, dry_run || scope == Scope::User)?;
     let (file, _) = file_of(scope)?;
     let mut files = FilePlan::default();
     without_block(root, &mut files, &file, &block(&block_name(hosts)))?;

@@ -16,12 +16,36 @@ pub use set::SetReport;
 pub use show::{Circumstances, SshReport, Subject, show};
 pub use unset::UnsetReport;
 
+use std::time::Duration;
+
+use crate::boot::lock::{self, Lock};
+use crate::kernel::netns::NetNs;
+use crate::model::Settings;
+use crate::model::time_to_drop::Conditions;
 use crate::root::Root;
 use crate::ssh;
 use crate::ssh::block::Fault;
 
 use super::files::FilePlan;
+use super::time_to_drop::{Question, conditions};
 use super::{Error, Result};
+
+/// The kernel's settings in force here, and what else decides when TCP gives up.
+fn conditions_here(rtt: Option<Duration>) -> Result<(Settings, Conditions)> {
+    let question = Question {
+        rtt,
+        ..Question::default()
+    };
+    conditions(&NetNs::default(), &question)
+}
+
+/// The lock on the system's files; none where nothing is written.
+fn lock(root: &Root, dry_run: bool) -> Result<Option<Lock>> {
+    match dry_run {
+        true => Ok(None),
+        false => Ok(Some(lock::take(root)?)),
+    }
+}
 
 /// Why a block in a file is left alone.
 fn fault(root: &Root, file: &std::path::Path) -> impl Fn(Fault) -> Error {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::kernel::netns::NetNs;
+use super::conditions_here;
 use crate::model::check::TRAVEL_MS;
 use crate::model::duration::seconds;
 use crate::model::path::Path;
@@ -12,7 +12,6 @@ use crate::model::span::as_seconds_if_any;
 use crate::model::ssh::plan::{COUNTS, INTERVALS_S, Planned, Wish, plan as interval_and_count};
 use crate::model::ssh::resend::resent_ms;
 use crate::model::ssh::{Alive, Habits, LayerName, Side, Timing};
-use crate::ops::time_to_drop::{Question, conditions};
 use crate::ops::{Result, require_machine};
 use crate::root::Root;
 use crate::ssh::{client, server};
@@ -64,11 +63,7 @@ pub struct SshPlanReport {
 /// None serve, with what comes nearest.
 pub fn plan(root: &Root, purpose: &Purpose) -> Result<SshPlanReport> {
     require_machine(root, "ssh plan")?;
-    let question = Question {
-        rtt: purpose.rtt,
-        ..Question::default()
-    };
-    let (settings, conditions) = conditions(&NetNs::default(), &question)?;
+    let (settings, conditions) = conditions_here(purpose.rtt)?;
     let tightest = purpose.paths.iter().map(|path| path.idle_timeout_s);
     let wish = Wish {
         idle_timeout_s: tightest.chain(purpose.idle_timeout_s).min(),
@@ -86,7 +81,7 @@ pub fn plan(root: &Root, purpose: &Purpose) -> Result<SshPlanReport> {
     };
     let timing = Timing::new(alive, settings, &conditions);
     let for_server = for_this_server(&wish, planned);
-    let mut warnings: Vec<String> = out_of_range(planned).into_iter().collect();
+    let mut warnings = out_of_range(planned);
     if timing.drops_first != Some(LayerName::Alive) {
         warnings
             .push("the kernel's settings in force here end a session before SSH does".to_owned());

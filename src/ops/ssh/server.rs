@@ -7,8 +7,7 @@ use super::reload::reload;
 use super::set::{SetReport, exceptions, require};
 use super::show::{Circumstances, of};
 use super::unset::{UnsetReport, finish, without_block};
-use super::{carry_out, fault};
-use crate::boot::lock;
+use super::{carry_out, fault, lock};
 use crate::model::ssh::Side;
 use crate::model::ssh::plan::Planned;
 use crate::ops::files::{Change, FilePlan};
@@ -50,10 +49,7 @@ pub struct Wanted {
 pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
     require_machine(root, "ssh set server")?;
     let asked = server::Asked::default();
-    let _lock = match dry_run {
-        true => None,
-        false => Some(lock::take(root)?),
-    };
+    let _lock = lock(root, dry_run)?;
     let before = server::read(&asked)?;
     refuse_idle_ends(&before, wanted)?;
     let (file, files) = plan(root, wanted)?;
@@ -165,10 +161,7 @@ fn our_dropin(root: &Root) -> Result<Option<String>> {
 /// A file cannot be edited: nothing is changed then. Or the server could not be told.
 pub fn unset(root: &Root, and_reload: bool, dry_run: bool) -> Result<UnsetReport> {
     require_machine(root, "ssh unset server")?;
-    let _lock = match dry_run {
-        true => None,
-        false => Some(lock::take(root)?),
-    };
+    let _lock = lock(root, dry_run)?;
     let (dropin, main) = (PathBuf::from(server::DROPIN), PathBuf::from(server::MAIN));
     let mut files = FilePlan::default();
     if our_dropin(root)?.is_some() {

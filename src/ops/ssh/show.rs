@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::kernel::netns::NetNs;
+use super::conditions_here;
 use crate::kernel::{conntrack, tick};
 use crate::model::check::Verdict;
 use crate::model::duration::{micros, seconds};
@@ -15,7 +15,6 @@ use crate::model::ssh::resend::resent_ms;
 use crate::model::ssh::{Alive, LayerName, Timing};
 use crate::model::{Hz, Settings, TcpLimits};
 use crate::ops::check::{PathCheck, verdicts};
-use crate::ops::time_to_drop::{Question, conditions};
 use crate::ops::{Result, require_machine};
 use crate::root::Root;
 use crate::ssh::{Effective, Origin, client, putty, reg, server};
@@ -137,12 +136,7 @@ pub(super) fn of(
     effective: Effective,
     circumstances: &Circumstances,
 ) -> Result<SshReport> {
-    let here = NetNs::default();
-    let question = Question {
-        rtt: circumstances.rtt,
-        ..Question::default()
-    };
-    let (settings, conditions) = conditions(&here, &question)?;
+    let (settings, conditions) = conditions_here(circumstances.rtt)?;
     let alive = effective.alive;
     let timing = Timing::new(alive, settings, &conditions);
     let resend_ms = resent_ms(&conditions);
@@ -150,7 +144,7 @@ pub(super) fn of(
     let asked = !circumstances.paths.is_empty() || circumstances.idle_timeout_s.is_some();
     // Where the session has no socket, its segments do not pass here.
     let own = match asked && alive.socket_here {
-        true => here.enter(conntrack::established_timeout_s)??,
+        true => conntrack::established_timeout_s()?,
         false => None,
     };
     let paths = verdicts(
