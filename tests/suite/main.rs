@@ -29,5 +29,6 @@ mod scale;
 mod show;
 mod sockets;
 mod ssh;
+mod stalls;
 mod time_to_drop;
 mod unit;

@@ -8,6 +8,7 @@ use serde_json::Value;
 use super::lab::{Lab, Server, Session};
 use crate::pair::seconds;
 use crate::sandbox::sandboxed;
+use crate::stalls::Stalls;
 
 /// What the test may see late: the acknowledgement of the last data, from which the
 /// kernel counts (`TCP_DELACK_MAX`), and the end of a process.
@@ -27,29 +28,26 @@ const PAUSE: Duration = Duration::from_millis(5);
 struct Ends {
     /// The client's side and the server's; none if it did not.
     at: [Option<Duration>; 2],
-    /// For how long this machine did not run the test.
+    /// For how long this machine stood still meanwhile.
     stalled: Duration,
 }
 
 /// Looks until both sides have ended, but no longer than that.
 fn ends(session: &mut Session, server: &Server, within: Duration) -> Ends {
-    let mut ends = Ends {
-        at: [None, None],
-        stalled: Duration::ZERO,
-    };
-    while session.since.elapsed() < within && ends.at.contains(&None) {
-        let looked = Instant::now();
+    let stalls = Stalls::watch();
+    let mut at = [None, None];
+    while session.since.elapsed() < within && at.contains(&None) {
         let over = [session.is_over(), !server.has_session()];
         let now = session.since.elapsed();
-        for (end, over) in ends.at.iter_mut().zip(over) {
+        for (end, over) in at.iter_mut().zip(over) {
             if over && end.is_none() {
                 *end = Some(now);
             }
         }
         sleep(PAUSE);
-        ends.stalled += looked.elapsed().saturating_sub(PAUSE * 4);
     }
-    ends
+    let stalled = stalls.between(session.since, Instant::now());
+    Ends { at, stalled }
 }
 
 /// Holds one side's end against its prediction.
