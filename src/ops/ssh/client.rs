@@ -57,7 +57,7 @@ pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
         ..client::Asked::default()
     };
     client::read(&asked)?;
-    let _lock = lock(root, dry_run || wanted.scope == Scope::User)?;
+    let _lock = lock(root, !dry_run && wanted.scope == Scope::System)?;
     let (file, mode) = file_of(wanted.scope)?;
     let before = ssh::text(root, &file)?;
     let (interval_s, count_max) = (wanted.interval_s, wanted.count_max);
@@ -170,7 +170,7 @@ pub fn unset(
     dry_run: bool,
 ) -> Result<UnsetReport> {
     require_machine(root, "ssh unset client")?;
-    let _lock = lock(root, dry_run || scope == Scope::User)?;
+    let _lock = lock(root, !dry_run && scope == Scope::System)?;
     let (file, _) = file_of(scope)?;
     let mut files = FilePlan::default();
     without_block(root, &mut files, &file, &block(&block_name(hosts)))?;

@@ -39,11 +39,11 @@ fn conditions_here(rtt: Option<Duration>) -> Result<(Settings, Conditions)> {
     conditions(&NetNs::default(), &question)
 }
 
-/// The lock on the system's files; none where nothing is written.
-fn lock(root: &Root, dry_run: bool) -> Result<Option<Lock>> {
-    match dry_run {
-        true => Ok(None),
-        false => Ok(Some(lock::take(root)?)),
+/// The lock on the system's files; none where none of them is to be written.
+fn lock(root: &Root, to_write: bool) -> Result<Option<Lock>> {
+    match to_write {
+        true => Ok(Some(lock::take(root)?)),
+        false => Ok(None),
     }
 }
 

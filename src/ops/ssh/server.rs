@@ -49,7 +49,7 @@ pub struct Wanted {
 pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
     require_machine(root, "ssh set server")?;
     let asked = server::Asked::default();
-    let _lock = lock(root, dry_run)?;
+    let _lock = lock(root, !dry_run)?;
     let before = server::read(&asked)?;
     refuse_idle_ends(&before, wanted)?;
     let (file, files) = plan(root, wanted)?;
@@ -161,7 +161,7 @@ fn our_dropin(root: &Root) -> Result<Option<String>> {
 /// A file cannot be edited: nothing is changed then. Or the server could not be told.
 pub fn unset(root: &Root, and_reload: bool, dry_run: bool) -> Result<UnsetReport> {
     require_machine(root, "ssh unset server")?;
-    let _lock = lock(root, dry_run)?;
+    let _lock = lock(root, !dry_run)?;
     let (dropin, main) = (PathBuf::from(server::DROPIN), PathBuf::from(server::MAIN));
     let mut files = FilePlan::default();
     if our_dropin(root)?.is_some() {
