@@ -15,15 +15,16 @@ use nix::unistd::Pid;
 
 use crate::command::{Said, binary, run};
 use crate::sandbox::{in_force, namespaces_allowed, put_in_force, read_only_sysctls, sandboxed};
+use crate::stalls::CHANCES;
 
 /// Measures until it is as predicted: a machine that stands still for a while is
 /// late, but not each time.
 #[track_caller]
 fn as_predicted(line: &str) -> Said {
-    const CHANCES: usize = 12;
+    const NOT_AS_PREDICTED: i32 = 3;
     let mut said = run(line);
     for _ in 1..CHANCES {
-        if said.code == 0 {
+        if said.code != NOT_AS_PREDICTED {
             break;
         }
         said = run(line);
