@@ -17,6 +17,7 @@ mod conformance;
 mod enable;
 mod faults;
 mod fixture;
+mod hostile;
 mod measure;
 mod netns;
 mod pair;

@@ -1,0 +1,1 @@
+//! What is kept for boot, in folders and units that others have touched.

@@ -1,0 +1,1 @@
+//! The programs that are run: which ones, for how long, as whom.

@@ -1,0 +1,1 @@
+//! Sockets and descriptors that a hostile process has chosen.

@@ -1,0 +1,1 @@
+//! File trees that others own or have made.
