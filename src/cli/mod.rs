@@ -93,8 +93,8 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
             let changed = report.changed || rearmed.is_some_and(|rearmed| rearmed.changed > 0);
             let changed = changed && !dry_run;
             face.print_done(&report, changed, render::apply::people)?;
-            let not_done = rearmed.map_or(0, sockets::not_done);
-            Ok(output::outcome(not_done, changed))
+            let code = output::outcome(rearmed.map_or(0, sockets::not_done), changed);
+            Ok(rearmed.map_or(code, |rearmed| sockets::end(rearmed, code)))
         }
         Command::Revert { dry_run, namespace } => {
             let report = ops::revert::revert(&root, &namespace.netns(), *dry_run)?;
@@ -180,10 +180,11 @@ fn apply_all(
         errors::complain(&format!("it failed in {} of them", report.failed));
     }
     let not_done = rearmed.map_or(0, sockets::not_done);
-    Ok(output::outcome(
+    let code = output::outcome(
         report.failed.saturating_add(not_done),
         changed || report.left_changed,
-    ))
+    );
+    Ok(rearmed.map_or(code, |rearmed| sockets::end(rearmed, code)))
 }
 
 fn check(root: &Root, args: &args::Check, face: &Face) -> Result<ExitCode, Failure> {

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use keepalivectl::kernel::signals;
 use keepalivectl::model::Partial;
 use keepalivectl::ops::sockets::{
     self as job, Change, ChangeReport, Filter, Scope, SocketReport, Unseen,
@@ -45,7 +46,16 @@ fn change(
     let report = job::change(root, &scope, &filter, what, dry_run)?;
     let changed = report.changed > 0 && !how.dry_run;
     face.print_done(&report, changed, people)?;
-    Ok(output::outcome(not_done(&report), false))
+    Ok(end(&report, output::outcome(not_done(&report), false)))
+}
+
+/// Ends the program as it was asked to while sockets were changed; or goes on to
+/// its exit code.
+pub fn end(report: &ChangeReport, code: ExitCode) -> ExitCode {
+    if let Some(signal) = report.signal {
+        signals::end_by(signal);
+    }
+    code
 }
 
 /// How many sockets, processes and namespaces were to be changed and may not be
@@ -54,10 +64,13 @@ pub fn not_done(report: &ChangeReport) -> usize {
     if report.refused > 0 {
         errors::complain(&format!("{} of the sockets were refused", report.refused));
     }
+    if report.interrupted {
+        errors::complain("interrupted: sockets that were not yet seen are as they were");
+    }
     let refused = usize::try_from(report.refused).unwrap_or(usize::MAX);
     let unseen = &report.unseen;
     let namespaces = unseen.namespaces.iter().filter(|namespace| !namespace.gone);
-    refused.saturating_add(unseen.processes + namespaces.count())
+    refused.saturating_add(unseen.processes + namespaces.count() + usize::from(report.interrupted))
 }
 
 fn look(root: &Root, args: &Sockets, face: &Face) -> Result<ExitCode, Failure> {

@@ -1,7 +1,7 @@
 //! The three settings as one value: read together, replaced together or not at
 //! all.
 
-use super::guard::{Guard, Undo};
+use super::guard::Guard;
 use super::{Error, sysctl};
 use crate::model::{Setting, Settings, Values};
 
@@ -50,7 +50,7 @@ pub fn replace(before: Values, after: Settings) -> Result<(), Error> {
     let guard = match changed.len() {
         0 => return Ok(()),
         1 => None,
-        _ => Some(Guard::post(Undo::write(before, &changed)?)?),
+        _ => Some(Guard::post(before, &changed)?),
     };
     let done = write(&changed, after)
         .and_then(|()| check(after))

@@ -3,6 +3,7 @@
 //! What this room says of the kernel is about this machine, now, and about the
 //! network namespace of the calling thread.
 
+mod child;
 pub mod conntrack;
 pub mod counters;
 mod deafen;
@@ -23,6 +24,7 @@ pub mod taken;
 pub mod tcp;
 mod tcp_info;
 pub mod tick;
+mod watched;
 
 use std::io;
 
@@ -117,6 +119,12 @@ pub enum Error {
     /// The process that undoes a broken change could not be started.
     #[error("cannot start the process that guards the change")]
     Guard(#[source] io::Error),
+    /// The process that takes sockets of others could not be started.
+    #[error("cannot start the process that reads and sets the options of sockets")]
+    Taker(#[source] io::Error),
+    /// A thread could not be started: EAGAIN where no more are allowed.
+    #[error("cannot start a thread for another network namespace")]
+    Thread(#[source] io::Error),
     /// A namespace cannot be entered.
     #[error("cannot enter the network namespace {name}")]
     Enter {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::thread;
 
+use nix::errno::Errno;
 use nix::fcntl::{OFlag, open};
 use nix::sched::{CloneFlags, setns};
 use nix::sys::socket::{AddressFamily, SockFlag, SockType, getsockopt, socket};
@@ -95,7 +96,7 @@ impl NetNs {
         // waits. So it goes to the other, which may hold it back.
         let held = signals::hold()?;
         thread::scope(|scope| {
-            let entered = scope.spawn(|| {
+            let enter = || {
                 held.release_here();
                 // A pipe in its place would wait for a writer.
                 let flags = OFlag::O_RDONLY | OFlag::O_CLOEXEC | OFlag::O_NONBLOCK;
@@ -103,8 +104,9 @@ impl NetNs {
                 setns(file.map_err(failed)?, CloneFlags::CLONE_NEWNET)
                     .map_err(|e| failed(e.into()))?;
                 Ok(f())
-            });
-            match entered.join() {
+            };
+            let entered = thread::Builder::new().spawn_scoped(scope, enter);
+            match entered.map_err(Error::Thread)?.join() {
                 Ok(result) => result,
                 Err(panic) => std::panic::resume_unwind(panic),
             }
@@ -157,18 +159,19 @@ pub struct Identity {
 /// [`Error::Identity`] if `/proc` does not say.
 pub fn identity() -> Result<Identity, Error> {
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").map_err(Error::Identity)?;
-    let cookie = socket(
-        AddressFamily::Inet,
+    let socket = socket(
+        AddressFamily::Unix,
         SockType::Datagram,
         SockFlag::SOCK_CLOEXEC,
         None,
-    )
-    .and_then(|fd| getsockopt(&fd, NetnsCookie));
-    let namespace = match cookie {
+    );
+    let socket = socket.map_err(|e| Error::Identity(e.into()))?;
+    let namespace = match getsockopt(&socket, NetnsCookie) {
         Ok(cookie) => format!("cookie-{cookie}"),
-        Err(_) => fs::metadata("/proc/thread-self/ns/net")
+        Err(Errno::ENOPROTOOPT) => fs::metadata("/proc/thread-self/ns/net")
             .map(|file| format!("file-{}", file.ino()))
             .map_err(Error::Identity)?,
+        Err(e) => return Err(Error::Identity(e.into())),
     };
     Ok(Identity {
         boot: boot.trim().to_owned(),

@@ -1,12 +1,14 @@
 //! Which process holds which socket: the links in `/proc/PID/fd`.
 
+use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
 use rustix::fs::{Mode, OFlags, RawDir, openat, readlinkat_raw};
 use rustix::io::Errno;
+
+use super::watched::{self, Progress};
 
 /// A process's file that was a socket when it was looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,54 +20,36 @@ pub struct Owner {
     pub fd: i32,
 }
 
-impl Owner {
-    /// Whether the link is still there. Another user's process may let its
-    /// links be read and not its sockets be taken.
-    pub fn still_holds(&self) -> bool {
-        let mut link = [MaybeUninit::uninit(); LINK];
-        open_folder(self.pid).is_ok_and(|folder| {
-            let link = readlinkat_raw(&folder, self.fd.to_string(), &mut link);
-            link.is_ok_and(|(link, _)| inode_in(link) == Some(self.inode))
-        })
-    }
-}
-
 /// All that were found.
 #[derive(Debug, Default)]
 pub struct Owners {
     /// By inode: 12 bytes for each.
     sorted: Vec<Owner>,
     /// Processes whose files may not be seen: those of other users, without
-    /// root (`ptrace(2)`, PTRACE_MODE_READ_FSCREDS).
+    /// root (`ptrace(2)`, PTRACE_MODE_READ_FSCREDS), and those that let nobody
+    /// look.
     pub unseen_processes: usize,
 }
 
 impl Owners {
     /// Looks through the files of these processes, with as many threads as the
-    /// machine runs at once. A process that ends meanwhile is left out.
-    pub fn of_processes(pids: &[i32]) -> Owners {
-        let next = AtomicUsize::new(0);
-        let look = || {
-            let mut found = Owners::default();
-            while let Some(pid) = pids.get(next.fetch_add(1, Ordering::Relaxed)) {
-                // Any other error is that it has ended.
-                if let Err(Errno::ACCESS | Errno::PERM) = found.look_at(*pid) {
-                    found.unseen_processes += 1;
-                }
+    /// machine runs at once. A process that ends meanwhile is left out, and so is one
+    /// that keeps whoever looks at it waiting.
+    ///
+    /// # Errors
+    /// No thread can be started.
+    pub fn of_processes(pids: Vec<i32>) -> io::Result<Owners> {
+        let mut owners = Owners::default();
+        for found in watched::for_each(pids, sockets_of)? {
+            match found {
+                Some(Ok(some)) => owners.sorted.extend(some),
+                Some(Err(Errno::ACCESS | Errno::PERM)) | None => owners.unseen_processes += 1,
+                // It has ended.
+                Some(Err(_)) => {}
             }
-            found
-        };
-        let mut owners = thread::scope(|scope| {
-            let others = helpers(scope, look);
-            let own = look();
-            others.into_iter().map(join).fold(own, |mut all, found| {
-                all.sorted.extend(found.sorted);
-                all.unseen_processes += found.unseen_processes;
-                all
-            })
-        });
+        }
         owners.sorted.sort_unstable();
-        owners
+        Ok(owners)
     }
 
     /// Those of one socket.
@@ -75,41 +59,38 @@ impl Owners {
         let others = from_it.iter().position(|owner| owner.inode != inode);
         &from_it[..others.unwrap_or(from_it.len())]
     }
-
-    fn look_at(&mut self, pid: i32) -> Result<(), Errno> {
-        const NAMES: usize = 16 * 1024;
-        let folder = open_folder(pid)?;
-        let mut names = vec![MaybeUninit::uninit(); NAMES];
-        let mut link = [MaybeUninit::uninit(); LINK];
-        let mut entries = RawDir::new(&folder, &mut names);
-        while let Some(entry) = entries.next() {
-            let entry = entry?;
-            let Some(fd) = entry
-                .file_name()
-                .to_str()
-                .ok()
-                .and_then(|name| name.parse().ok())
-            else {
-                continue;
-            };
-            let inode = match readlinkat_raw(&folder, entry.file_name(), &mut link) {
-                Ok((link, _)) => inode_in(link),
-                // It was closed meanwhile.
-                Err(Errno::NOENT) => None,
-                Err(e) => return Err(e),
-            };
-            if let Some(inode) = inode {
-                self.sorted.push(Owner { inode, pid, fd });
-            }
-        }
-        Ok(())
-    }
 }
 
-/// How many threads work at once on what takes many system calls.
-pub fn threads() -> usize {
-    const ENOUGH: usize = 8;
-    thread::available_parallelism().map_or(1, |n| n.get().min(ENOUGH))
+/// The sockets among a process's files.
+fn sockets_of(pid: i32, progress: &Progress) -> Result<Vec<Owner>, Errno> {
+    const NAMES: usize = 16 * 1024;
+    let folder = open_folder(pid)?;
+    let mut found = Vec::new();
+    let mut names = vec![MaybeUninit::uninit(); NAMES];
+    let mut link = [MaybeUninit::uninit(); LINK];
+    let mut entries = RawDir::new(&folder, &mut names);
+    while let Some(entry) = entries.next() {
+        let entry = entry?;
+        progress.step();
+        let Some(fd) = entry
+            .file_name()
+            .to_str()
+            .ok()
+            .and_then(|name| name.parse().ok())
+        else {
+            continue;
+        };
+        let inode = match readlinkat_raw(&folder, entry.file_name(), &mut link) {
+            Ok((link, _)) => inode_in(link),
+            // It was closed meanwhile.
+            Err(Errno::NOENT) => None,
+            Err(e) => return Err(e),
+        };
+        if let Some(inode) = inode {
+            found.push(Owner { inode, pid, fd });
+        }
+    }
+    Ok(found)
 }
 
 /// Threads that do the same as the caller is about to; fewer where the machine
@@ -119,7 +100,7 @@ pub fn helpers<'scope, T: Send + 'scope>(
     work: impl Fn() -> T + Copy + Send + 'scope,
 ) -> Vec<ScopedJoinHandle<'scope, T>> {
     let spawn = |_| thread::Builder::new().spawn_scoped(scope, work).ok();
-    (1..threads()).map_while(spawn).collect()
+    (1..watched::threads()).map_while(spawn).collect()
 }
 
 /// What a helper found. Its panic is the caller's.
@@ -163,7 +144,7 @@ mod tests {
         let inode = u32::try_from(fstat(&socket).unwrap().st_ino).unwrap();
         let pid = i32::try_from(std::process::id()).unwrap();
         // A process that is gone is no error.
-        let owners = Owners::of_processes(&[pid, i32::MAX]);
+        let owners = Owners::of_processes(vec![pid, i32::MAX]).unwrap();
         let of = owners.of(inode);
         let mut fds = [socket.as_raw_fd(), again.as_raw_fd()];
         fds.sort_unstable();
@@ -173,10 +154,6 @@ mod tests {
                 .collect::<Vec<_>>(),
             fds.map(|fd| (pid, fd))
         );
-        assert!(of.iter().all(Owner::still_holds));
-        let of = of.to_vec();
-        drop((socket, again));
-        assert!(!of[0].still_holds());
         assert_eq!(owners.of(0), []);
     }
 

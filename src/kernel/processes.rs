@@ -30,6 +30,16 @@ pub fn command(pid: i32) -> Option<String> {
     Some(String::from_utf8_lossy(name).into_owned())
 }
 
+/// The state of a process's main thread, as `/proc/PID/status` writes it: `R`, `S`,
+/// `D`, …; none if it is gone. Unlike `stat`, to read it waits for nothing.
+pub(super) fn state(pid: i32) -> Option<char> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let state = status
+        .lines()
+        .find_map(|line| line.strip_prefix("State:"))?;
+    state.trim_start().chars().next()
+}
+
 #[cfg(test)]
 mod tests {
     #[test]
@@ -38,5 +48,7 @@ mod tests {
         assert!(super::all().unwrap().any(|found| found == pid));
         assert!(super::command(pid).is_some());
         assert!(super::command(i32::MAX).is_none());
+        assert!(super::state(pid).is_some_and(char::is_alphabetic));
+        assert_eq!(super::state(i32::MAX), None);
     }
 }

@@ -5,9 +5,12 @@
 
 use std::io;
 
-use nix::sys::signal::{SigSet, SigmaskHow};
+use nix::sys::signal::{SigSet, SigmaskHow, raise};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::Error;
+
+pub use nix::sys::signal::Signal;
 
 /// While it lives, the thread that made it and the threads that one starts take
 /// no signal.
@@ -41,4 +44,43 @@ impl Drop for Held {
         // it did, there would be nothing to be done about it.
         let _ = self.before.thread_set_mask();
     }
+}
+
+/// The signals that ask a program to end, where they are held back.
+#[derive(Debug)]
+pub struct Requests(SignalFd);
+
+impl Requests {
+    /// Listens for them. The caller holds them.
+    ///
+    /// # Errors
+    /// [`Error::Guard`] if the kernel refuses (`signalfd(2)`).
+    pub fn listen() -> Result<Requests, Error> {
+        let asking: SigSet = [
+            Signal::SIGINT,
+            Signal::SIGTERM,
+            Signal::SIGHUP,
+            Signal::SIGQUIT,
+        ]
+        .into_iter()
+        .collect();
+        let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+        SignalFd::with_flags(&asking, flags)
+            .map(Requests)
+            .map_err(|e| Error::Guard(io::Error::from(e)))
+    }
+
+    /// The request that has come; none if there is none. It is not held any more:
+    /// the caller ends by it, with [`end_by`].
+    pub fn next(&self) -> Option<Signal> {
+        let told = self.0.read_signal().ok()??;
+        i32::try_from(told.ssi_signo).ok()?.try_into().ok()
+    }
+}
+
+/// Ends this process by a signal that was held back, so that whoever started it
+/// sees that.
+pub fn end_by(signal: Signal) {
+    // What cannot be raised leaves the exit code to tell.
+    let _ = raise(signal);
 }

@@ -16,9 +16,9 @@ use serde::Serialize;
 use super::report::{Here, SocketReport};
 use super::scan::{Reader, Scan, Seen, find_owners, into_inner, lock};
 use super::{Filter, Scope, Unseen};
-use crate::chain::chain;
+use crate::kernel::signals::{Requests, Signal};
 use crate::kernel::sock_diag::{Socket, TcpState};
-use crate::kernel::taken::{self, Options, Taken};
+use crate::kernel::taken::{self, Done, Job, Options, Stalls, Target};
 use crate::kernel::{processes, signals};
 use crate::model::{Partial, Setting, Settings, UserTimeout};
 use crate::ops::{Error, Result, require_machine};
@@ -55,6 +55,11 @@ pub struct Refusal {
 pub struct ChangeReport {
     /// Whether this is only the plan.
     pub dry_run: bool,
+    /// Whether a signal ended it before all sockets were seen.
+    pub interrupted: bool,
+    /// That signal, by which the program is to end.
+    #[serde(skip)]
+    pub signal: Option<Signal>,
     /// Sockets that were changed and read back, or would be changed.
     pub changed: u64,
     /// Of these, how many had keepalive on and another timer hid its own: whether
@@ -96,32 +101,31 @@ pub fn change(
     dry_run: Option<Partial>,
 ) -> Result<ChangeReport> {
     require_machine(root, "sockets")?;
+    let wanted = change.wanted()?;
+    let job = match change {
+        Change::Rearm => Job::Rearm,
+        Change::Set { .. } => Job::Set(wanted),
+    };
+    // Ctrl-C ends the job when the sockets at hand are whole, and then the program.
+    let _held = signals::hold()?;
     let work = Work {
         filter,
         change: *change,
-        wanted: change.wanted()?,
+        wanted,
+        job,
         dry_run: dry_run.is_some(),
+        requests: Requests::listen()?,
         report: Mutex::default(),
         lost: Mutex::default(),
-        one_at_a_time: Mutex::default(),
     };
     // What is in force may harm, where sockets get values of their own.
     let as_if = (*change == Change::Rearm).then(|| dry_run.unwrap_or_default());
-    // Ctrl-C ends the program when the sockets are whole.
-    let _held = signals::hold()?;
-    let scan = Scan::to_change(scope, filter, as_if)?;
-    let together = scan.files_each();
-    let scanned = scan.run(|found| {
-        // Each is an open file.
-        loop {
-            let some: Vec<Seen> = found.take(together).collect();
-            if some.is_empty() {
-                return ControlFlow::Continue(());
-            }
-            work.part(some);
-        }
-    });
-    work.find_lost(scope, together)?;
+    let scan = Scan::to_change(scope, filter, as_if, job)?;
+    let scanned = scan.run(|reader, found| {
+        work.part(reader, found);
+        work.go_on()
+    })?;
+    work.find_lost(scope)?;
     let mut report = into_inner(work.report);
     report.dry_run = dry_run.is_some();
     report.unseen = scanned.unseen;
@@ -160,12 +164,12 @@ struct Work<'f> {
     filter: &'f Filter,
     change: Change,
     wanted: taken::Change,
+    job: Job,
     dry_run: bool,
+    requests: Requests,
     report: Mutex<ChangeReport>,
     /// Those that no process was found for.
     lost: Mutex<Vec<(Arc<Here>, Socket)>>,
-    /// A guard that a second thread starts would keep the first one's waiting.
-    one_at_a_time: Mutex<()>,
 }
 
 /// What is to be done with one socket.
@@ -179,15 +183,26 @@ enum Step {
 
 struct Candidate {
     report: SocketReport,
-    taken: Taken,
+    target: Target,
     before: Options,
     /// It has the values already, maybe not as its own.
     same: bool,
 }
 
 impl Work<'_> {
+    /// Breaks off if the program was asked to end.
+    fn go_on(&self) -> ControlFlow<()> {
+        let mut report = lock(&self.report);
+        report.signal = report.signal.or_else(|| self.requests.next());
+        report.interrupted = report.signal.is_some();
+        match report.interrupted {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        }
+    }
+
     /// Some sockets, planned and then changed together.
-    fn part(&self, found: Vec<Seen>) {
+    fn part(&self, reader: &mut Reader<'_>, found: Vec<Seen>) {
         let mut counts = ChangeReport::default();
         let mut candidates = Vec::new();
         for seen in found {
@@ -213,18 +228,20 @@ impl Work<'_> {
                 }
             }
         }
-        let done = match self.dry_run {
-            true => candidates
-                .iter()
-                .map(|candidate| Ok(!candidate.same))
-                .collect(),
-            false => self.carry_out(&candidates),
+        let done: Vec<Done> = match self.dry_run {
+            true => candidates.iter().map(|_| Done::Changed).collect(),
+            false => {
+                let targets: Vec<Target> = candidates.iter().map(|c| c.target).collect();
+                reader.change(&targets)
+            }
         };
         for (candidate, done) in candidates.into_iter().zip(done) {
             match done {
-                Err(e) => counts.refuse(candidate.report, &e),
-                Ok(false) => counts.unchanged += 1,
-                Ok(true) => {
+                Done::Refused(e) => counts.refuse(candidate.report, &e),
+                Done::Gone => counts.gone += 1,
+                Done::Off => counts.unchanged += 1,
+                Done::Changed if candidate.same => counts.unchanged += 1,
+                Done::Changed => {
                     counts.changed += 1;
                     let busy = candidate.report.timer != "keepalive";
                     counts.busy += u64::from(busy && self.change == Change::Rearm);
@@ -245,8 +262,8 @@ impl Work<'_> {
             (Some(true), Some(false)) if rearm => return Step::Leave { off: false },
             _ => {}
         }
-        let (taken, before) = match (seen.taken, seen.options, seen.refused) {
-            (Some(taken), Some(options), _) => (taken, options),
+        let (target, before) = match (seen.target, seen.options, seen.refused) {
+            (Some(target), Some(options), _) => (target, options),
             (_, _, Some(e)) => return Step::Refused(seen.report, e),
             _ if seen.mptcp || seen.socket.inode == 0 => return Step::Unowned(seen.socket.state),
             _ => return Step::Lost(seen.here, seen.socket),
@@ -274,49 +291,31 @@ impl Work<'_> {
         };
         Step::Change(Candidate {
             report,
-            taken,
+            target,
             before,
             same,
-        })
-    }
-
-    /// Whether each was changed; not so if its program has turned keepalive off
-    /// meanwhile.
-    fn carry_out(&self, candidates: &[Candidate]) -> Vec<io::Result<bool>> {
-        let set = |candidate: &Candidate| {
-            let done = candidate.taken.change(&candidate.before, &self.wanted);
-            done.map(|_| !candidate.same)
-        };
-        if candidates.is_empty() || matches!(self.change, Change::Set { .. }) {
-            return candidates.iter().map(set).collect();
-        }
-        let sockets: Vec<&Taken> = candidates.iter().map(|c| &c.taken).collect();
-        let _turn = lock(&self.one_at_a_time);
-        taken::rearm(&sockets).unwrap_or_else(|e| {
-            let failed = |_| Err(io::Error::other(chain(&e)));
-            candidates.iter().map(failed).collect()
         })
     }
 
     /// Looks again for the processes of those that none was found for: a socket
     /// may have been accepted or handed over since. Then some are gone, and some
     /// are the kernel's own.
-    fn find_lost(&self, scope: &Scope, together: usize) -> Result<()> {
+    fn find_lost(&self, scope: &Scope) -> Result<()> {
         const LOOKS: usize = 3;
         let mut unseen_processes = 0;
         for _ in 0..LOOKS {
             let lost = std::mem::take(&mut *lock(&self.lost));
-            if lost.is_empty() {
+            if lost.is_empty() || self.go_on().is_break() {
                 return Ok(());
             }
             let owners = find_owners(self.filter)?;
             unseen_processes = owners.unseen_processes;
-            let mut reader = Reader::new(Some(&owners), together);
-            for some in lost.chunks(together) {
-                let again = some.iter();
-                let again =
-                    again.filter_map(|(here, socket)| reader.see(here, self.filter, socket));
-                self.part(again.collect());
+            let stalls = Stalls::default();
+            let mut reader = Reader::new(self.filter, Some(&owners), Some(self.job), &stalls)?;
+            for of_one in lost.chunk_by(|(a, _), (b, _)| Arc::ptr_eq(a, b)) {
+                let sockets: Vec<Socket> = of_one.iter().map(|(_, socket)| *socket).collect();
+                let again = reader.see(&of_one[0].0, &sockets);
+                self.part(&mut reader, again);
             }
             self.forget_gone(scope)?;
         }
@@ -359,10 +358,10 @@ fn cookies(scope: &Scope, filter: &Filter) -> Result<HashSet<u64>> {
         ends: filter.ends.clone(),
         ..Filter::default()
     };
-    Scan::new(scope, &all, false)?.run(|found| {
-        lock(&there).extend(found.map(|seen| seen.socket.cookie));
+    Scan::new(scope, &all, false)?.run(|_, found| {
+        lock(&there).extend(found.iter().map(|seen| seen.socket.cookie));
         ControlFlow::Continue(())
-    });
+    })?;
     Ok(into_inner(there))
 }
 

@@ -68,14 +68,13 @@ pub fn audit(
 ) -> Result<Unseen> {
     require_machine(root, "sockets")?;
     let each = Mutex::new(each);
-    let scanned = Scan::new(scope, filter, owners)?.run(|found| {
-        // Looked at first, and handed on when it is this thread's turn.
-        let found: Vec<_> = found
+    let scanned = Scan::new(scope, filter, owners)?.run(|_, found| {
+        let mut each = lock(&each);
+        found
+            .into_iter()
             .map(|seen| seen.report)
             .filter(|s| filter.passes(s))
-            .collect();
-        let mut each = lock(&each);
-        found.into_iter().try_for_each(&mut **each)
-    });
+            .try_for_each(&mut **each)
+    })?;
     Ok(scanned.unseen)
 }

@@ -2,7 +2,6 @@
 //! and look at the sockets in them.
 
 use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::io;
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,11 +13,12 @@ use crate::chain::chain;
 use crate::kernel::counters::{self, Counters};
 use crate::kernel::namespaces::{self, Namespace};
 use crate::kernel::netns::NetNs;
-use crate::kernel::owners::{self, Owners};
+use crate::kernel::owners::{self, Owner, Owners};
 use crate::kernel::sock_diag::{List, Socket};
-use crate::kernel::taken::{self, File, Options, Process, Taken};
+use crate::kernel::taken::{Done, Found, Job, Options, Stalls, Taker, Target};
 use crate::kernel::{Error, keepalive, processes, tcp, tick};
 use crate::model::Partial;
+use crate::model::time_to_drop::Timer;
 use crate::ops::netns::{hold, named_job};
 use crate::ops::{self, Result, over};
 
@@ -31,15 +31,18 @@ pub enum Scope {
     All,
 }
 
-/// One socket on the way: what is known of it, and itself, if it could be taken.
+/// One socket on the way: what is known of it, and where it was found.
 pub(super) struct Seen {
     pub(super) report: SocketReport,
-    pub(super) taken: Option<Taken>,
+    /// Where a process has it; none if it was not taken.
+    pub(super) target: Option<Target>,
     pub(super) options: Option<Options>,
     /// Why it could not be taken.
     pub(super) refused: Option<io::Error>,
     /// Whether it is part of an MPTCP connection.
     pub(super) mptcp: bool,
+    /// Whether it was not taken because its timer tells enough.
+    pub(super) spared: bool,
     pub(super) here: Arc<Here>,
     pub(super) socket: Socket,
 }
@@ -47,7 +50,7 @@ pub(super) struct Seen {
 impl Seen {
     /// Whether some process should hold it, and its options could not be read.
     fn is_hidden(&self) -> bool {
-        self.options.is_none() && self.socket.inode != 0 && !self.mptcp
+        self.options.is_none() && self.socket.inode != 0 && !self.mptcp && !self.spared
     }
 }
 
@@ -56,11 +59,9 @@ pub(super) struct Scan<'a> {
     filter: &'a Filter,
     owners: Option<Owners>,
     source: Source<'a>,
-    /// Sockets that a thread asks for at once, at the least.
-    together: usize,
-    /// How many processes, and how many sockets, a thread may hold at once: each is
-    /// an open file.
-    files_each: usize,
+    /// What is to be done with the sockets, if anything.
+    job: Option<Job>,
+    stalls: Stalls,
 }
 
 /// What a scan leaves.
@@ -89,7 +90,7 @@ struct Source<'a> {
 
 impl<'a> Scan<'a> {
     pub(super) fn new(scope: &Scope, filter: &'a Filter, owners: bool) -> Result<Scan<'a>> {
-        Scan::start(scope, filter, owners, None, false)
+        Scan::start(scope, filter, owners, None, None)
     }
 
     /// A scan for those who change something, as if some values were in force; not
@@ -98,12 +99,9 @@ impl<'a> Scan<'a> {
         scope: &Scope,
         filter: &'a Filter,
         as_if: Option<Partial>,
+        job: Job,
     ) -> Result<Scan<'a>> {
-        let scan = Scan::start(scope, filter, true, as_if, true)?;
-        Ok(Scan {
-            together: scan.files_each,
-            ..scan
-        })
+        Scan::start(scope, filter, true, as_if, Some(job))
     }
 
     fn start(
@@ -111,11 +109,9 @@ impl<'a> Scan<'a> {
         filter: &'a Filter,
         owners: bool,
         as_if: Option<Partial>,
-        all_states: bool,
+        job: Option<Job>,
     ) -> Result<Scan<'a>> {
-        const MANY: usize = 512;
         filter.check_pids()?;
-        let files = taken::allow_many_files().map_err(Error::Processes)?;
         let owners = match owners || filter.by_owner() {
             true => Some(find_owners(filter)?),
             false => None,
@@ -124,7 +120,7 @@ impl<'a> Scan<'a> {
             filter,
             info: owners.is_some(),
             as_if,
-            all_states,
+            all_states: job.is_some(),
             waiting: Vec::new(),
             now: None,
             counters: None,
@@ -146,57 +142,58 @@ impl<'a> Scan<'a> {
             filter,
             owners,
             source,
-            together: 1,
-            files_each: (files / (4 * owners::threads())).clamp(1, MANY),
+            job,
+            stalls: Stalls::default(),
         })
     }
 
-    /// How many sockets a thread may hold at once.
-    pub(super) fn files_each(&self) -> usize {
-        self.files_each
-    }
-
-    /// Hands on the sockets that are meant, part by part, until `work` breaks
-    /// off.
+    /// Hands on the sockets that are meant, part by part, until `work` breaks off.
+    ///
+    /// # Errors
+    /// No process can be started that looks at sockets.
     pub(super) fn run(
         self,
-        work: impl Fn(&mut dyn Iterator<Item = Seen>) -> ControlFlow<()> + Sync,
-    ) -> Scanned {
+        work: impl Fn(&mut Reader<'_>, Vec<Seen>) -> ControlFlow<()> + Sync,
+    ) -> Result<Scanned> {
         let Scan {
             filter,
             owners,
             source,
-            together,
-            files_each,
+            job,
+            stalls,
         } = self;
         let source = Mutex::new(source);
         let unseen_options = Mutex::new(0);
-        let look = || {
-            let owned = owners.is_some();
-            let mut reader = Reader::new(owners.as_ref(), files_each);
+        let look = || -> Result<()> {
+            let mut reader = Reader::new(filter, owners.as_ref(), job, &stalls)?;
             let mut part = Vec::new();
             let mut unknown = 0;
             loop {
                 part.clear();
-                let here = lock(&source).next_part(&mut part, together);
+                let here = lock(&source).next_part(&mut part, TOGETHER);
                 let Some(here) = here else {
                     break;
                 };
-                let mut found = part
-                    .iter()
-                    .filter_map(|socket| reader.see(&here, filter, socket))
-                    .inspect(|seen| unknown += u64::from(owned && seen.is_hidden()));
-                if work(&mut found).is_break() {
+                let found = reader.see(&here, &part);
+                if owners.is_some() {
+                    unknown += found.iter().filter(|seen| seen.is_hidden()).count() as u64;
+                }
+                if work(&mut reader, found).is_break() {
                     lock(&source).stop();
                 }
             }
             *lock(&unseen_options) += unknown;
+            Ok(())
         };
         thread::scope(|scope| {
             let others = owners::helpers(scope, look);
-            look();
-            others.into_iter().for_each(owners::join);
-        });
+            let own = look();
+            // A thread that could not begin left its sockets to the others.
+            others
+                .into_iter()
+                .map(owners::join)
+                .fold(own, |all, one| all.or(one))
+        })?;
         let source = into_inner(source);
         let unseen = Unseen {
             options: into_inner(unseen_options),
@@ -208,12 +205,15 @@ impl<'a> Scan<'a> {
             namespaces: source.unreached,
             processes_elsewhere: source.hidden,
         };
-        Scanned {
+        Ok(Scanned {
             unseen,
             counters: source.counters,
-        }
+        })
     }
 }
+
+/// Sockets that a thread asks for at once, at the least.
+const TOGETHER: usize = 256;
 
 /// A panic while it was held ends the scan anyway.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -228,7 +228,7 @@ pub(super) fn into_inner<T>(mutex: Mutex<T>) -> T {
 pub(super) fn find_owners(filter: &Filter) -> Result<Owners> {
     let all = processes::all().map_err(Error::Processes)?;
     let pids: Vec<i32> = all.filter(|pid| filter.means(*pid)).collect();
-    Ok(Owners::of_processes(&pids))
+    Ok(Owners::of_processes(pids).map_err(Error::Processes)?)
 }
 
 impl Source<'_> {
@@ -320,114 +320,177 @@ impl Source<'_> {
     }
 }
 
-/// What one thread knows of the processes.
-pub(super) struct Reader<'o> {
-    owners: Option<&'o Owners>,
-    many: usize,
-    /// None for one that has ended.
-    held: HashMap<i32, Option<Process>>,
+/// How one thread looks at sockets.
+pub(super) struct Reader<'s> {
+    filter: &'s Filter,
+    /// None if nobody's process is to be looked at.
+    owners: Option<(&'s Owners, Taker<'s>)>,
+    /// Sockets whose timers tell that there is nothing to do are not taken.
+    spare: bool,
+    /// None for a process that has ended.
+    names: HashMap<i32, Option<Arc<str>>>,
 }
 
-impl<'o> Reader<'o> {
-    /// One that holds so many processes at once.
-    pub(super) fn new(owners: Option<&'o Owners>, many: usize) -> Reader<'o> {
-        Reader {
-            owners,
-            many,
-            held: HashMap::new(),
-        }
-    }
-
-    /// Looks at one socket; none if it is not meant.
-    pub(super) fn see(
-        &mut self,
-        here: &Arc<Here>,
-        filter: &Filter,
-        socket: &Socket,
-    ) -> Option<Seen> {
-        if !filter.ends.passes(socket) {
-            return None;
-        }
-        let owned = self.find(socket);
-        if filter.by_owner() && owned.holder.is_none() {
-            return None;
-        }
-        let options = owned.taken.as_ref().map(Taken::options).transpose();
-        let (options, failed) = match options {
-            Ok(options) => (options.map(|options| here.as_it_will_be(options)), None),
-            Err(e) => (None, Some(e)),
+impl<'s> Reader<'s> {
+    /// # Errors
+    /// No process can be started that looks at sockets.
+    pub(super) fn new(
+        filter: &'s Filter,
+        owners: Option<&'s Owners>,
+        job: Option<Job>,
+        stalls: &'s Stalls,
+    ) -> Result<Reader<'s>> {
+        let taker = |owners| {
+            let taker = Taker::start(job, stalls).map_err(Error::Taker)?;
+            Ok::<_, ops::Error>((owners, taker))
         };
-        let report = SocketReport::new(here, socket, owned.holder, options);
-        filter.may_pass(&report).then_some(Seen {
-            report,
-            taken: owned.taken,
-            options,
-            refused: owned.refused.or(failed),
-            mptcp: owned.mptcp,
-            here: Arc::clone(here),
-            socket: *socket,
+        Ok(Reader {
+            filter,
+            owners: owners.map(taker).transpose()?,
+            spare: job == Some(Job::Rearm) && !filter.by_owner(),
+            names: HashMap::new(),
         })
     }
 
-    /// Takes a socket from the first process that holds it still.
-    fn find(&mut self, socket: &Socket) -> Owned {
-        let mut found = Owned::default();
-        let Some(owners) = self.owners else {
-            return found;
+    /// Looks at sockets; those that are not meant are left out.
+    pub(super) fn see(&mut self, here: &Arc<Here>, sockets: &[Socket]) -> Vec<Seen> {
+        let passing = sockets.iter().filter(|s| self.filter.ends.passes(s));
+        let mut owned: Vec<Owned<'s>> = passing.map(|socket| Owned::new(*socket)).collect();
+        self.take(&mut owned);
+        let filter = self.filter;
+        let by_owner = filter.by_owner();
+        owned
+            .into_iter()
+            .filter(|owned| !by_owner || owned.holder.is_some())
+            .map(|owned| owned.seen(here))
+            .filter(|seen| filter.may_pass(&seen.report))
+            .collect()
+    }
+
+    /// Carries the scan's job out.
+    pub(super) fn change(&mut self, targets: &[Target]) -> Vec<Done> {
+        match &mut self.owners {
+            Some((_, taker)) => taker.change(targets),
+            None => Vec::new(),
+        }
+    }
+
+    /// Takes each socket from the first process that holds it still.
+    fn take(&mut self, sockets: &mut [Owned<'s>]) {
+        let Some((owners, _)) = self.owners else {
+            return;
         };
-        for owner in owners.of(socket.inode) {
-            let holder = |process: Arc<str>| Holder {
-                pid: owner.pid,
-                process,
-                fd: owner.fd,
-            };
-            let found_there = match self.hold(owner.pid) {
-                Ok(None) => continue,
-                Ok(Some(process)) => process
-                    .take(owner, socket.cookie)
-                    .map(|file| (Arc::clone(&process.name), file)),
-                Err(e) => Err(e),
-            };
-            match found_there {
-                Ok((_, File::Other)) => {}
-                Ok((name, File::Mptcp)) => {
-                    found.holder.get_or_insert_with(|| holder(name));
-                    found.mptcp = true;
-                }
-                Ok((name, File::Socket(taken))) => {
-                    return Owned {
-                        holder: Some(holder(name)),
-                        taken: Some(taken),
-                        ..Owned::default()
-                    };
-                }
-                Err(e) => {
-                    if owner.still_holds() && found.holder.is_none() {
-                        found.holder =
-                            processes::command(owner.pid).map(|name| holder(name.into()));
-                    }
-                    found.refused.get_or_insert(e);
-                }
+        for owned in sockets.iter_mut() {
+            owned.spared = self.spare && owned.socket.timer == Timer::Off;
+            if !owned.spared {
+                owned.owners = owners.of(owned.socket.inode);
             }
         }
-        found
-    }
-
-    fn hold(&mut self, pid: i32) -> io::Result<Option<&Process>> {
-        if self.held.len() >= self.many && !self.held.contains_key(&pid) {
-            self.held.clear();
+        let mut waiting: Vec<&mut Owned> = sockets.iter_mut().collect();
+        loop {
+            waiting.retain(|owned| owned.target().is_some());
+            let targets: Vec<Target> = waiting.iter().filter_map(|owned| owned.target()).collect();
+            let Some((_, taker)) = self.owners.as_mut().filter(|_| !targets.is_empty()) else {
+                return;
+            };
+            let found = taker.read(&targets);
+            for ((owned, target), found) in waiting.iter_mut().zip(targets).zip(found) {
+                let name = || name(&mut self.names, target.pid);
+                owned.learn(target, found, name);
+            }
         }
-        Ok(match self.held.entry(pid) {
-            Entry::Occupied(held) => held.into_mut().as_ref(),
-            Entry::Vacant(free) => free.insert(Process::hold(pid)?).as_ref(),
-        })
     }
 }
 
-#[derive(Default)]
-struct Owned {
+/// The name of a process, as it was when it was first asked for.
+fn name(names: &mut HashMap<i32, Option<Arc<str>>>, pid: i32) -> Option<Arc<str>> {
+    let name = || processes::command(pid).map(Arc::from);
+    names.entry(pid).or_insert_with(name).clone()
+}
+
+/// A socket, and what its processes let be known of it.
+struct Owned<'o> {
+    socket: Socket,
+    /// Those that are still to be asked.
+    owners: &'o [Owner],
+    spared: bool,
     holder: Option<Holder>,
-    taken: Option<Taken>,
+    target: Option<Target>,
+    options: Option<Options>,
     refused: Option<io::Error>,
     mptcp: bool,
+}
+
+impl Owned<'_> {
+    fn new(socket: Socket) -> Self {
+        Owned {
+            socket,
+            owners: &[],
+            spared: false,
+            holder: None,
+            target: None,
+            options: None,
+            refused: None,
+            mptcp: false,
+        }
+    }
+
+    /// The next place to look for it.
+    fn target(&self) -> Option<Target> {
+        self.owners.first().map(|owner| Target {
+            pid: owner.pid,
+            fd: owner.fd,
+            cookie: self.socket.cookie,
+        })
+    }
+
+    /// Keeps what was found at a place.
+    fn learn(&mut self, target: Target, found: Found, name: impl FnOnce() -> Option<Arc<str>>) {
+        let Some((_, rest)) = self.owners.split_first() else {
+            return;
+        };
+        self.owners = rest;
+        let holder = || {
+            name().map(|process| Holder {
+                pid: target.pid,
+                process,
+                fd: target.fd,
+            })
+        };
+        match found {
+            Found::Other => {}
+            Found::Socket(options) => {
+                self.owners = &[];
+                self.holder = holder();
+                self.target = Some(target);
+                self.options = Some(options);
+                self.refused = None;
+                self.mptcp = false;
+            }
+            Found::Mptcp => {
+                self.mptcp = true;
+                self.holder = self.holder.take().or_else(holder);
+            }
+            Found::Refused(e) => {
+                if self.holder.is_none() {
+                    self.holder = holder();
+                }
+                self.refused.get_or_insert(e);
+            }
+        }
+    }
+
+    fn seen(self, here: &Arc<Here>) -> Seen {
+        let options = self.options.map(|options| here.as_it_will_be(options));
+        Seen {
+            report: SocketReport::new(here, &self.socket, self.holder, options),
+            target: self.target,
+            options,
+            refused: self.refused,
+            mptcp: self.mptcp,
+            spared: self.spared,
+            here: Arc::clone(here),
+            socket: self.socket,
+        }
+    }
 }

@@ -83,8 +83,9 @@ type Holder = (Option<i32>, Option<Arc<str>>);
 pub fn summary(root: &Root, scope: &Scope, filter: &Filter, owners: bool) -> Result<SummaryReport> {
     require_machine(root, "sockets --summary")?;
     let processes: Mutex<BTreeMap<Holder, Counts>> = Mutex::default();
-    let scanned = Scan::new(scope, filter, owners)?.run(|found| {
+    let scanned = Scan::new(scope, filter, owners)?.run(|_, found| {
         found
+            .into_iter()
             .map(|seen| seen.report)
             .filter(|socket| filter.passes(socket))
             .for_each(|socket| {
@@ -92,7 +93,7 @@ pub fn summary(root: &Root, scope: &Scope, filter: &Filter, owners: bool) -> Res
                 lock(&processes).entry(process).or_default().add(&socket);
             });
         std::ops::ControlFlow::Continue(())
-    });
+    })?;
     let mut all = Counts::default();
     let counted = std::mem::take(&mut *lock(&processes));
     let mut processes: Vec<ProcessSummary> = counted
