@@ -172,8 +172,10 @@ mod tests {
     #[test]
     fn what_waits_is_left_behind() {
         let look = |pid: i32, _: &Progress| {
-            while pid == 7 {
-                thread::park();
+            if pid == 7 {
+                loop {
+                    thread::park();
+                }
             }
             pid * 2
         };
