@@ -165,7 +165,7 @@ fn the_right_file_becomes_readable_again() {
         let file = folder.join("sessions/x");
         fs::create_dir_all(file.parent().unwrap()).unwrap();
         fs::write(&file, "").unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(&file, fs::Permissions::from_mode(0o0)).unwrap();
         if geteuid().is_root() {
             chown(&file, Some(65_534), Some(65_534)).unwrap();
         }
