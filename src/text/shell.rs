@@ -74,6 +74,8 @@ fn with_numbers(word: &[u8]) -> String {
 mod tests {
     use std::process::Command;
 
+    use proptest::prelude::*;
+
     use super::*;
 
     /// Words that a shell would see something in.
@@ -118,6 +120,22 @@ mod tests {
         let all = command(WORDS.map(word));
         let script = format!("set -- {all}; printf %s $#");
         assert_eq!(run("bash", &script), b"24");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+        #[test]
+        fn any_word_comes_back(
+            bytes in prop_oneof![
+                proptest::collection::vec(1u8.., 0..30),
+                "\\PC{0,20}".prop_map(String::into_bytes),
+                "[ -~\u{80}-\u{ad}\u{200b}-\u{202e}]{0,20}".prop_map(String::into_bytes),
+            ],
+        ) {
+            let quoted = quote(word(&bytes));
+            prop_assert!(quoted.chars().all(is_plain));
+            prop_assert_eq!(said("bash", &quoted), bytes);
+        }
     }
 
     #[test]
