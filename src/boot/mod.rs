@@ -22,6 +22,7 @@ use thiserror::Error;
 use crate::model::ProfileName;
 use crate::model::profile::{self, MAX_BYTES, ParseError, Parsed};
 use crate::root::{FileError, Root};
+use crate::text::shell;
 
 /// What went wrong with the files that decide the next boot.
 #[derive(Debug, Error)]
@@ -49,7 +50,7 @@ pub enum Error {
     #[error(
         "another keepalivectl has been at work for more than {} s; `fuser {}` names it",
         waited.as_secs(),
-        lock.display()
+        shell::operand(lock)
     )]
     Busy {
         /// The file that the lock is on.

@@ -12,6 +12,7 @@ use nix::sys::stat::FileStat;
 
 use super::Error;
 use crate::root::{FileError, Root};
+use crate::text::shell;
 
 /// The unit file as the package ships it.
 const TEXT: &str = include_str!("../../systemd/keepalivectl.service");
@@ -128,14 +129,14 @@ fn install_command(root: &Root, running: &Path) -> String {
     let target = root.display(Path::new(INSTALL_DIRS[0]).join(PROGRAM));
     format!(
         "sudo install -D -o root -g root -m 0755 {} {}",
-        running.display(),
-        target.display()
+        shell::operand(running),
+        shell::operand(target)
     )
 }
 
 /// The command that puts right what is there and wrong.
 fn mend_command(path: &Path) -> String {
-    let path = path.display();
+    let path = shell::operand(path);
     format!("sudo chown root:root {path} && sudo chmod go-w,a+rx {path}")
 }
 

@@ -4,13 +4,13 @@ use std::error::Error;
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 
-use super::render::plain;
 use keepalivectl::chain::{causes, chain};
 use keepalivectl::kernel;
 use keepalivectl::model::plan::Impossible;
 use keepalivectl::ops;
 use keepalivectl::root::FileError;
 use keepalivectl::ssh;
+use keepalivectl::text::{line, shell};
 use nix::errno::Errno;
 use nix::unistd::geteuid;
 
@@ -25,11 +25,11 @@ pub fn explain(error: &ops::Error) {
 /// Prints one complaint.
 pub fn complain(text: &str) {
     // If standard error is gone, there is nobody left to tell.
-    let _ = writeln!(io::stderr(), "keepalivectl: {}", plain(text));
+    let _ = writeln!(io::stderr(), "keepalivectl: {}", line(text));
 }
 
 fn hint(text: &str) {
-    let _ = writeln!(io::stderr(), "  {}", plain(text));
+    let _ = writeln!(io::stderr(), "  {}", line(text));
 }
 
 /// What to do next, if anything helps.
@@ -160,7 +160,7 @@ fn owner_advice(error: &FileError) -> Option<String> {
         return None;
     }
     let owner = path.metadata().map(|status| status.uid());
-    let path = path.display();
+    let path = shell::operand(path);
     Some(match owner {
         Ok(owner) if owner == geteuid().as_raw() => format!("chmod u+rw {path}"),
         _ => format!("if it belongs to another user: sudo chown \"$USER:\" {path}"),
@@ -205,20 +205,8 @@ fn kernel_error<'e>(link: &'e (dyn Error + 'static)) -> Option<&'e kernel::Error
     link.downcast_ref()
 }
 
-/// What was typed, quoted where a shell needs it.
+/// What was typed.
 fn command_line() -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:@,+".contains(c);
-    let quote = |word: String| {
-        if !word.is_empty() && word.chars().all(plain) {
-            return word;
-        }
-        format!("'{}'", word.replace('\'', r"'\''"))
-    };
-    let words = std::env::args_os().skip(1);
-    let typed: Vec<String> = words
-        .map(|w| quote(w.to_string_lossy().into_owned()))
-        .collect();
-    format!("keepalivectl {}", typed.join(" "))
-        .trim_end()
-        .to_owned()
+    let typed = std::env::args_os().skip(1);
+    shell::command(std::iter::once("keepalivectl".into()).chain(typed))
 }

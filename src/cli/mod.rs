@@ -12,6 +12,7 @@ mod output;
 mod render;
 mod sockets;
 mod ssh;
+mod text;
 mod watch;
 
 use std::path::PathBuf;

@@ -3,10 +3,11 @@
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::process::ExitCode;
 
-use keepalivectl::ops;
+use keepalivectl::{ops, text};
 use serde::Serialize;
 
 use super::errors;
+use super::text::Text;
 
 /// How reports are shown.
 pub struct Face {
@@ -79,13 +80,13 @@ impl Face {
     pub fn print<R: Serialize>(
         &self,
         report: &R,
-        people: impl Fn(&R) -> String,
+        people: impl Fn(&R) -> Text,
     ) -> Result<ExitCode, Failure> {
         self.print_done(report, false, people)
     }
 
     /// Prints a report for people that is a text already.
-    pub fn print_text(&self, text: &str) -> Result<ExitCode, Failure> {
+    pub fn print_text(&self, text: &Text) -> Result<ExitCode, Failure> {
         written(people_read(text), false)?;
         Ok(ExitCode::SUCCESS)
     }
@@ -95,7 +96,7 @@ impl Face {
         &self,
         report: &R,
         changed: bool,
-        people: impl Fn(&R) -> String,
+        people: impl Fn(&R) -> Text,
     ) -> Result<ExitCode, Failure> {
         let done = match self.json {
             true => json(report),
@@ -140,7 +141,8 @@ impl Array {
     pub fn push(&mut self, element: &impl Serialize) -> io::Result<()> {
         self.out.write_all(self.before)?;
         self.before = b",\n";
-        Ok(serde_json::to_writer(&mut self.out, element)?)
+        let element = serde_json::to_string(element)?;
+        self.out.write_all(text::json(&element).as_bytes())
     }
 
     /// Ends it.
@@ -155,20 +157,20 @@ impl Array {
     }
 }
 
-fn people_read(text: &str) -> io::Result<()> {
+fn people_read(text: &Text) -> io::Result<()> {
     write(
         &mut anstream::AutoStream::auto(io::stdout().lock()),
-        text.as_bytes(),
+        text.as_str(),
     )
 }
 
 fn json(report: &impl Serialize) -> io::Result<()> {
-    let mut text = serde_json::to_vec_pretty(report)?;
-    text.push(b'\n');
-    write(&mut io::stdout().lock(), &text)
+    let mut text = serde_json::to_string_pretty(report)?;
+    text.push('\n');
+    write(&mut io::stdout().lock(), &text::json(&text))
 }
 
-fn write(out: &mut impl Write, text: &[u8]) -> io::Result<()> {
-    out.write_all(text)?;
+fn write(out: &mut impl Write, text: &str) -> io::Result<()> {
+    out.write_all(text.as_bytes())?;
     out.flush()
 }

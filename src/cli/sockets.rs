@@ -13,6 +13,7 @@ use keepalivectl::root::Root;
 
 use super::args::{self, ChangeArguments, Sockets, SocketsCommand};
 use super::output::{Array, Face, Failure, written};
+use super::text::Text;
 use super::{errors, output, rate, render, watch};
 
 /// Lists them, counts them, or changes them.
@@ -39,7 +40,7 @@ fn change(
     how: &ChangeArguments,
     what: &Change,
     face: &Face,
-    people: impl Fn(&ChangeReport) -> String,
+    people: impl Fn(&ChangeReport) -> Text,
 ) -> Result<ExitCode, Failure> {
     let (scope, filter) = (how.scope.scope(), how.filter.filter());
     let dry_run = how.dry_run.then(Partial::default);
@@ -106,7 +107,7 @@ fn people(
     scope: &Scope,
     filter: &Filter,
     owners: bool,
-) -> Result<(String, Unseen), Failure> {
+) -> Result<(Text, Unseen), Failure> {
     let mut all: Vec<SocketReport> = Vec::new();
     let unseen = job::audit(root, scope, filter, owners, &mut |socket| {
         all.push(socket);

@@ -6,18 +6,19 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use super::output::{Failure, written};
+use super::text::Text;
 
 /// Prints `report` every so often, until whoever reads it has read enough.
 pub fn watch(
     every: Duration,
-    mut report: impl FnMut() -> Result<String, Failure>,
+    mut report: impl FnMut() -> Result<Text, Failure>,
 ) -> Result<(), Failure> {
     loop {
         let text = report()?;
         let mut out = anstream::AutoStream::auto(io::stdout().lock());
         let shown = match io::stdout().is_terminal() {
-            true => out.write_all(in_place(&text).as_bytes()),
-            false => writeln!(out, "{text}"),
+            true => out.write_all(in_place(text.as_str()).as_bytes()),
+            false => writeln!(out, "{}", text.as_str()),
         };
         if !written(shown.and_then(|()| out.flush()), false)? {
             return Ok(());

@@ -3,12 +3,13 @@
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
 use similar::TextDiff;
 
 use super::{Error, Result};
 use crate::chain::chain;
 use crate::root::{FileError, Root};
+use crate::text;
 
 /// One change to a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -17,6 +18,7 @@ pub enum Change {
     /// A file with this text.
     Write {
         /// The file.
+        #[serde(serialize_with = "as_text")]
         file: PathBuf,
         /// Its text.
         #[serde(skip)]
@@ -28,6 +30,7 @@ pub enum Change {
     /// A symbolic link.
     Link {
         /// The link.
+        #[serde(serialize_with = "as_text")]
         file: PathBuf,
         /// What it points to.
         target: PathBuf,
@@ -35,6 +38,7 @@ pub enum Change {
     /// Nothing any more.
     Remove {
         /// The file or link.
+        #[serde(serialize_with = "as_text")]
         file: PathBuf,
     },
 }
@@ -99,6 +103,22 @@ impl Change {
     }
 }
 
+/// A path in a report. serde refuses one that is no UTF-8, when the job is done.
+pub(super) fn as_text<S: Serializer>(
+    path: &Path,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(&path.to_string_lossy())
+}
+
+/// The same for several.
+pub(super) fn as_texts<S: Serializer>(
+    paths: &[PathBuf],
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    serializer.collect_seq(paths.iter().map(|path| path.to_string_lossy()))
+}
+
 /// Changes that are needed, each with the one that undoes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct FilePlan {
@@ -157,7 +177,8 @@ impl FilePlan {
             let name = root.display(change.file());
             let header = |side: &Change| match side {
                 Change::Remove { .. } => "/dev/null".to_owned(),
-                _ => name.display().to_string(),
+                // A name with a newline must not begin another line.
+                _ => text::line(&name.to_string_lossy()).into_owned(),
             };
             let (before, after) = (undo.text(), change.text());
             TextDiff::from_lines(before.as_ref(), after.as_ref())

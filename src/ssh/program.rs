@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use super::{Error, Result};
+use crate::text::shell;
 
 /// A user's own folder, for a program to run with as its HOME.
 pub type Home<'h> = Option<&'h Path>;
@@ -94,13 +95,9 @@ impl Program {
 
     /// The command, as a person would type it, without what asks for a trace.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> String {
-        let words = arguments.iter().map(|word| word.as_ref().to_string_lossy());
-        let words = words.filter(|word| !TRACE.contains(&word.as_ref()));
-        [self.name.into()]
-            .into_iter()
-            .chain(words)
-            .collect::<Vec<_>>()
-            .join(" ")
+        let words = arguments.iter().map(AsRef::as_ref);
+        let words = words.filter(|word| !TRACE.iter().any(|trace| word == trace));
+        shell::command([OsStr::new(self.name)].into_iter().chain(words))
     }
 }
 

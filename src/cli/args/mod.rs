@@ -4,13 +4,16 @@ mod sockets;
 mod ssh;
 mod values;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::error::ErrorKind;
+use clap::builder::StyledStr;
+use clap::error::{ContextKind, ContextValue, Error, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use keepalivectl::model::duration::parse_with_unit;
 use keepalivectl::model::{Hz, ProfileName};
+use keepalivectl::text::{is_plain, line};
 
 pub use sockets::{ChangeArguments, Sockets, SocketsCommand, set};
 pub use ssh::{IntervalAndCount, SetWhose, Show, Ssh, SshCommand, UnsetWhose, client, server};
@@ -59,7 +62,7 @@ const GLOBAL: &str = "Global options";
 ///
 /// Without a command: show.
 #[derive(Debug, Parser)]
-#[command(version, after_help = EXAMPLES, help_expected = true, max_term_width = 100)]
+#[command(version, bin_name = "keepalivectl", after_help = EXAMPLES, help_expected = true, max_term_width = 100)]
 pub struct Cli {
     /// Print the report as JSON
     #[arg(long, global = true, help_heading = GLOBAL)]
@@ -77,7 +80,7 @@ pub struct Cli {
 impl Cli {
     /// The arguments of this process. Ends it if they are wrong.
     pub fn read() -> Cli {
-        let cli = Cli::parse();
+        let cli = Cli::try_parse().unwrap_or_else(|e| readable(e).exit());
         // clap does not hold a global argument against one of a command.
         if let (true, Some(Command::Sockets(sockets))) = (cli.json, &cli.command)
             && sockets.watch.is_some()
@@ -88,6 +91,38 @@ impl Cli {
                 .exit();
         }
         cli
+    }
+}
+
+/// The same error with what it repeats of the arguments escaped: a script may pass what
+/// others have named.
+fn readable(mut error: Error) -> Error {
+    let plain = |word: OsString| word.to_str().is_some_and(|word| word.chars().all(is_plain));
+    if std::env::args_os().all(plain) {
+        return error;
+    }
+    // The usage is ours, and has several lines.
+    let told = error
+        .context()
+        .filter(|(kind, _)| *kind != ContextKind::Usage);
+    let told: Vec<_> = told.map(|(kind, value)| (kind, escaped(value))).collect();
+    for (kind, value) in told {
+        error.insert(kind, value);
+    }
+    error
+}
+
+fn escaped(value: &ContextValue) -> ContextValue {
+    let text = |text: &String| line(text).into_owned();
+    let styled = |styled: &StyledStr| StyledStr::from(line(&styled.to_string()).into_owned());
+    match value {
+        ContextValue::String(word) => ContextValue::String(text(word)),
+        ContextValue::Strings(words) => ContextValue::Strings(words.iter().map(text).collect()),
+        ContextValue::StyledStr(tip) => ContextValue::StyledStr(styled(tip)),
+        ContextValue::StyledStrs(tips) => {
+            ContextValue::StyledStrs(tips.iter().map(styled).collect())
+        }
+        other => other.clone(),
     }
 }
 

@@ -1,14 +1,12 @@
 //! `apply`, `revert` and `boot` for people.
 
-use std::fmt::Write;
-
 use keepalivectl::ops::apply::ApplyReport;
 use keepalivectl::ops::revert::RevertReport;
 
-use super::{dropped_after, headline, lines, table, warnings};
+use super::{Rows, Text, dropped_after};
 
 /// What `apply` did, or would do.
-pub fn people(report: &ApplyReport) -> String {
+pub fn people(report: &ApplyReport) -> Text {
     let what = match &report.profile {
         Some(name) => format!("{name} ({})", report.after),
         None => report.after.to_string(),
@@ -22,12 +20,9 @@ pub fn people(report: &ApplyReport) -> String {
 }
 
 /// What `revert` did, or would do.
-pub fn reverted(report: &RevertReport) -> String {
+pub fn reverted(report: &RevertReport) -> Text {
     let RevertReport::Done(report) = report else {
-        return format!(
-            "{}\n",
-            headline("Nothing to revert: nothing was applied here since boot.")
-        );
+        return Text::answer("Nothing to revert: nothing was applied here since boot.");
     };
     let first = match (report.changed, report.dry_run) {
         (true, false) => format!("Back to {}", report.after),
@@ -38,45 +33,48 @@ pub fn reverted(report: &RevertReport) -> String {
 }
 
 /// What `boot` did, in one line for the log.
-pub fn booted(report: &ApplyReport) -> String {
+pub fn booted(report: &ApplyReport) -> Text {
     let what = match &report.profile {
         Some(name) => name.as_str(),
         None => "the enabled profile",
     };
     let settings = report.after;
-    format!(
+    let mut text = Text::default();
+    text.line(format_args!(
         "{what} is in force: time {} s, intvl {} s, probes {}; an idle connection with a silent \
-         peer is dropped after {}\n",
+         peer is dropped after {}",
         settings.time,
         settings.intvl,
         settings.probes,
         dropped_after(report.time_to_drop.idle.drop)
-    )
+    ));
+    text
 }
 
-fn with_changes(report: &ApplyReport, first: &str) -> String {
-    let mut text = headline(format!(
+fn with_changes(report: &ApplyReport, first: &str) -> Text {
+    let mut text = Text::answer(format_args!(
         "{first}: a silent peer is dropped after {}.",
         dropped_after(report.time_to_drop.idle.drop)
     ));
-    text.push('\n');
     if report.changed {
-        let mut rows = table(&["SETTING", "BEFORE", "AFTER"]);
+        let mut rows = Rows::new(&["SETTING", "BEFORE", "AFTER"]);
         for write in &report.writes {
             let setting = write.setting.to_string();
-            rows.add_row([setting, write.from.to_string(), write.to.to_string()]);
+            rows.row([setting, write.from.to_string(), write.to.to_string()]);
         }
-        let _ = write!(text, "\n{}", lines(&rows));
+        text.ours("\n");
+        text.table(&rows);
         if report.rearmed.is_none() {
-            text.push_str(
+            text.ours(
             "\nConnections already open follow when their running keepalive timer expires; those \
              whose\nprogram set values of its own do not. `keepalivectl sockets` shows each.\n",
         );
         }
     }
     if let Some(rearmed) = &report.rearmed {
-        let _ = write!(text, "\n{}", super::sockets::rearmed(rearmed));
+        text.ours("\n");
+        text.text(&super::sockets::rearmed(rearmed));
     }
-    text.push_str(&warnings(&report.warnings));
+    text.warnings(&report.warnings);
     text
 }

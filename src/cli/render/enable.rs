@@ -1,42 +1,42 @@
 //! `enable` and `disable` for people.
 
-use std::fmt::Write;
-
 use keepalivectl::ops::enable::EnableReport;
 use keepalivectl::ops::files::Change;
 
-use super::{apply, headline, warnings};
+use super::{Text, apply};
 
 /// What is kept for boot now, which files changed, and what the next boot sets.
-pub fn people(report: &EnableReport) -> String {
+pub fn people(report: &EnableReport) -> Text {
     let overruled = report.settings.map(|s| s.values()) != Some(report.next_boot.values());
     let but = match report.profile.is_some() && overruled {
         true => ", but the next boot sets otherwise",
         false => "",
     };
-    let mut text = headline(format!("{}{but}.", answer(report)));
-    text.push('\n');
-    // Writing to a String does not fail.
+    let mut text = Text::answer(format_args!("{}{but}.", answer(report)));
     for change in &report.changes {
-        let _ = match change {
-            Change::Write { file, .. } => writeln!(text, "  write   {}", file.display()),
+        text.line(match change {
+            Change::Write { file, .. } => format!("  write   {}", file.display()),
             Change::Link { file, target } => {
-                writeln!(text, "  link    {} -> {}", file.display(), target.display())
+                format!("  link    {} -> {}", file.display(), target.display())
             }
-            Change::Remove { file } => writeln!(text, "  remove  {}", file.display()),
-        };
+            Change::Remove { file } => format!("  remove  {}", file.display()),
+        });
     }
-    let _ = writeln!(text, "The next boot sets {}.", report.next_boot.values());
+    text.line(format_args!(
+        "The next boot sets {}.",
+        report.next_boot.values()
+    ));
     if report.profile.is_some() && !report.systemd {
-        text.push_str(
+        text.ours(
             "There is no systemd here, so the drop-in alone serves: it counts where the init \
              system runs `sysctl --system`.\n",
         );
     }
     if let Some(now) = &report.now {
-        let _ = write!(text, "\n{}", apply::people(now));
+        text.ours("\n");
+        text.text(&apply::people(now));
     }
-    text.push_str(&warnings(&report.warnings));
+    text.warnings(&report.warnings);
     text
 }
 

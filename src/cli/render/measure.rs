@@ -4,18 +4,18 @@ use keepalivectl::model::State;
 use keepalivectl::model::duration::milliseconds;
 use keepalivectl::ops::measure::MeasureReport;
 
-use super::{body, headline, lines, table};
+use super::{Rows, Text};
 
 /// Whether the prediction holds, and both side by side.
-pub fn people(report: &MeasureReport) -> String {
+pub fn people(report: &MeasureReport) -> Text {
     let verdict = match (report.measured_ms, report.within) {
         (Some(ms), true) => format!("Dropped after {}, as predicted.", milliseconds(ms)),
         (Some(ms), false) => format!("Dropped after {}, NOT as predicted.", milliseconds(ms)),
         (None, _) => "NOT dropped, long after it should have been.".to_owned(),
     };
-    let mut rows = table(&["", ""]);
+    let mut rows = Rows::new(&["", ""]);
     let mut add = |name: &str, what: String| {
-        rows.add_row([name.to_owned(), what]);
+        rows.row([name.to_owned(), what]);
     };
     add(
         "predicted",
@@ -40,9 +40,11 @@ pub fn people(report: &MeasureReport) -> String {
         .hz
         .map_or("unknown".to_owned(), |hz| hz.get().to_string());
     add("kernel", format!("Linux {}, HZ={hz}", report.kernel));
-    let mut text = format!("{}\n\n{}", headline(verdict), body(&lines(&rows)));
+    let mut text = Text::answer(verdict);
+    text.ours("\n");
+    text.body(&rows);
     if !report.within {
-        text.push_str(
+        text.ours(
             "A busy machine, or a stalled virtual one? Measure again. A kernel that does so each \
              time is worth a\nreport: send this with --json, and the kernel's source or vendor.\n",
         );

@@ -2,7 +2,6 @@
 
 pub mod apply;
 pub mod enable;
-mod grid;
 pub mod measure;
 pub mod netns;
 pub mod path;
@@ -14,70 +13,10 @@ pub mod ssh;
 pub mod time_to_drop;
 pub mod verify;
 
-use std::fmt::Display;
-use std::io::{IsTerminal, stdout};
-
-use anstyle::Style;
-use comfy_table::{ContentArrangement, Table, presets};
 use keepalivectl::model::cost::Cost;
 use keepalivectl::model::{Span, duration};
 
-const BOLD: Style = Style::new().bold();
-const WARN: Style = Style::new().fg_color(Some(anstyle::Color::Ansi(anstyle::AnsiColor::Yellow)));
-
-fn styled(style: Style, text: impl Display) -> String {
-    format!("{style}{text}{style:#}")
-}
-
-/// The answer: the first line of a report.
-fn headline(text: impl Display) -> String {
-    styled(BOLD, text)
-}
-
-/// Warnings, one line each, each line with its end.
-fn warnings(texts: &[String]) -> String {
-    texts
-        .iter()
-        .map(|text| format!("{} {}\n", styled(WARN, "warning:"), plain(text)))
-        .collect()
-}
-
-/// A table without lines that fits the terminal.
-fn table(head: &[&str]) -> Table {
-    let mut table = Table::new();
-    table
-        .load_style(presets::NOTHING)
-        .set_content_arrangement(ContentArrangement::Dynamic)
-        .set_header(head);
-    if let Some(width) = terminal_width() {
-        table.set_width(width);
-    }
-    table
-}
-
-/// The columns of the terminal, if standard output is one.
-fn terminal_width() -> Option<u16> {
-    let terminal = terminal_size::terminal_size().filter(|_| stdout().is_terminal());
-    terminal.map(|(width, _)| width.0)
-}
-
-/// The table as text, without the blanks that it ends its lines with.
-fn lines(table: &Table) -> String {
-    table
-        .lines()
-        .map(|line| format!("{}\n", line.strip_prefix(' ').unwrap_or(&line).trim_end()))
-        .collect()
-}
-
-/// What others have named, without what would steer the terminal.
-pub fn plain(text: &str) -> String {
-    text.replace(char::is_control, "?")
-}
-
-/// A table without its empty header.
-fn body(table: &str) -> &str {
-    table.split_once('\n').map_or("", |(_, rest)| rest)
-}
+use super::text::{Grid, Rows, Text, terminal_width};
 
 /// `30 packets an hour, 37.4 kB a day` for each connection, or for many.
 fn cost(cost: &Cost) -> String {

@@ -1,16 +1,16 @@
 //! `netns` for people.
 
-use comfy_table::ColumnConstraint;
 use keepalivectl::ops::apply_all::ApplyAllReport;
 use keepalivectl::ops::netns::{NetnsEntry, NetnsReport};
+use keepalivectl::text::shell::quote;
 
-use super::{headline, lines, plain, table};
+use super::{Rows, Text};
 
 /// How many differ, and each with what is in force in it.
-pub fn list(report: &NetnsReport) -> String {
-    let mut text = headline(answer(report));
-    text.push_str("\n\n");
-    let mut rows = table(&[
+pub fn list(report: &NetnsReport) -> Text {
+    let mut text = Text::answer(answer(report));
+    text.ours("\n");
+    let mut rows = Rows::new(&[
         "NETNS",
         "",
         "IN FORCE",
@@ -19,21 +19,20 @@ pub fn list(report: &NetnsReport) -> String {
         "PROGRAMS",
     ]);
     for entry in &report.namespaces {
-        rows.add_row([
-            plain(&entry.netns),
+        rows.row([
+            // For copying: it is one word for a shell.
+            quote(&entry.netns),
             whose(entry).to_owned(),
             in_force(entry),
             entry.established.map_or("-".to_owned(), |n| n.to_string()),
             entry.processes.to_string(),
-            plain(&entry.programs.join(", ")),
+            entry.programs.join(", "),
         ]);
     }
-    if let Some(names) = rows.column_mut(0) {
-        names.set_constraint(ColumnConstraint::ContentWidth);
-    }
-    text.push_str(&lines(&rows));
-    text.push_str(&unseen(report.unseen_processes));
-    text.push_str(
+    rows.keep(0);
+    text.table(&rows);
+    text.text(&unseen(report.unseen_processes));
+    text.ours(
         "\nNETNS is what --netns takes: `keepalivectl apply NAME --netns NETNS`. * differs.\n",
     );
     text
@@ -76,31 +75,32 @@ fn whose(entry: &NetnsEntry) -> &'static str {
 }
 
 /// What `apply --all-netns` did, or would do.
-pub fn applied(report: &ApplyAllReport) -> String {
+pub fn applied(report: &ApplyAllReport) -> Text {
     let would = if report.dry_run { "would be " } else { "" };
-    let mut text = headline(format!(
+    let mut text = Text::answer(format_args!(
         "{} {would}changed, {} so already, {} gone meanwhile, {} failed.",
         namespaces(report.changed),
         report.unchanged,
         report.gone,
         report.failed
     ));
-    text.push_str("\n\n");
-    let mut rows = table(&["NETNS", "BEFORE", "AFTER"]);
+    text.ours("\n");
+    let mut rows = Rows::new(&["NETNS", "BEFORE", "AFTER"]);
     for outcome in &report.namespaces {
         let (before, after) = match (&outcome.report, &outcome.error) {
             (Some(done), _) if !done.changed => continue,
             (Some(done), _) => (done.before.to_string(), done.after.to_string()),
             (None, error) => ("-".to_owned(), error.clone().unwrap_or_default()),
         };
-        rows.add_row([plain(&outcome.netns), before, after]);
+        rows.row([quote(&outcome.netns), before, after]);
     }
-    if rows.row_count() > 0 {
-        text.push_str(&lines(&rows));
+    if !rows.is_empty() {
+        text.table(&rows);
     }
-    text.push_str(&unseen(report.unseen_processes));
+    text.text(&unseen(report.unseen_processes));
     if let Some(rearmed) = &report.rearmed {
-        text.push_str(&format!("\n{}", super::sockets::rearmed(rearmed)));
+        text.ours("\n");
+        text.text(&super::sockets::rearmed(rearmed));
     }
     text
 }
@@ -112,12 +112,13 @@ fn namespaces(count: usize) -> String {
     }
 }
 
-fn unseen(processes: usize) -> String {
-    match processes {
-        0 => String::new(),
-        n => format!(
-            "\n{n} processes may not be looked at, and may be in more namespaces: run it as root to \
-             see them.\n"
-        ),
+fn unseen(processes: usize) -> Text {
+    let mut text = Text::default();
+    if processes > 0 {
+        text.line(format_args!(
+            "{processes} processes may not be looked at, and may be in more namespaces: run it as root \
+             to see them."
+        ));
     }
+    text.apart()
 }

@@ -1,16 +1,15 @@
 //! `paths` and `check` for people.
 
-use comfy_table::ColumnConstraint;
 use keepalivectl::model::check::Verdict;
 use keepalivectl::model::duration::seconds;
 use keepalivectl::model::path::OnExpiry;
 use keepalivectl::ops::check::{CheckReport, PathCheck};
 use keepalivectl::ops::paths::PathEntry;
 
-use super::{at_least, at_most, headline, lines, table, terminal_width, warnings};
+use super::{Rows, Text, at_least, at_most, terminal_width};
 
 /// All known paths, one line each.
-pub fn list(paths: &[PathEntry]) -> String {
+pub fn list(paths: &[PathEntry]) -> Text {
     let wide = terminal_width().is_none_or(|width| width >= 140);
     let head = [
         "NAME",
@@ -20,7 +19,7 @@ pub fn list(paths: &[PathEntry]) -> String {
         "CAN BE SET",
         "WHAT",
     ];
-    let mut rows = table(if wide { &head } else { &head[..4] });
+    let mut rows = Rows::new(if wide { &head } else { &head[..4] });
     for path in paths {
         let mut row = vec![
             path.name,
@@ -36,17 +35,17 @@ pub fn list(paths: &[PathEntry]) -> String {
         if wide {
             row.extend([path.configurable.unwrap_or("no"), path.title]);
         }
-        rows.add_row(row);
+        rows.row(row);
     }
-    if let Some(names) = rows.column_mut(0) {
-        names.set_constraint(ColumnConstraint::ContentWidth);
-    }
-    format!(
-        "{}\nON EXPIRY: what a later segment meets. REFRESHED: whether a keepalive probe counts.\n\
+    rows.keep(0);
+    let mut text = Text::default();
+    text.table(&rows);
+    text.ours(
+        "\nON EXPIRY: what a later segment meets. REFRESHED: whether a keepalive probe counts.\n\
          Timeouts are the defaults; --json has the sources. `keepalivectl check --path NAME`\n\
          tells whether your settings survive, `keepalivectl plan --path NAME` which would.\n",
-        lines(&rows)
-    )
+    );
+    text
 }
 
 fn on_expiry(what: OnExpiry) -> &'static str {
@@ -59,38 +58,38 @@ fn on_expiry(what: OnExpiry) -> &'static str {
 }
 
 /// The verdict, and each path.
-pub fn check(report: &CheckReport) -> String {
+pub fn check(report: &CheckReport) -> Text {
     let settings = report.settings;
-    let mut text = headline(answer(report));
-    text.push_str(&format!(
-        "\n\nThe longest silence with {settings}: {}; with one probe lost: {}.\n\n",
+    let mut text = Text::answer(answer(report));
+    text.ours("\n");
+    text.line(format_args!(
+        "The longest silence with {settings}: {}; with one probe lost: {}.",
         at_most(report.silence_ms),
         at_most(report.silence_one_lost_ms)
     ));
-    text.push_str(&checks(&report.paths));
-    text.push_str(&next_steps(report));
-    text.push_str(&warnings(&report.warnings));
+    text.ours("\n");
+    text.text(&checks(&report.paths));
+    text.text(&next_steps(report));
+    text.warnings(&report.warnings);
     text
 }
 
 /// Each path with its verdict.
-pub(super) fn checks(paths: &[PathCheck]) -> String {
-    let mut rows = table(&["PATH", "IDLE TIMEOUT", "VERDICT", "MARGIN"]);
+pub(super) fn checks(paths: &[PathCheck]) -> Text {
+    let mut rows = Rows::new(&["PATH", "IDLE TIMEOUT", "VERDICT", "MARGIN"]);
     for path in paths {
-        rows.add_row([
+        rows.row([
             path.path.unwrap_or(path.title).to_owned(),
             seconds(path.idle_timeout_s.into()),
             verdict(path).to_owned(),
             margin(path),
         ]);
     }
-    if let Some(names) = rows.column_mut(0) {
-        names.set_constraint(ColumnConstraint::ContentWidth);
-    }
-    format!(
-        "{}\nMARGIN: what is left with one loss, late timers and a second for the way.\n",
-        lines(&rows)
-    )
+    rows.keep(0);
+    let mut text = Text::default();
+    text.table(&rows);
+    text.ours("\nMARGIN: what is left with one loss, late timers and a second for the way.\n");
+    text
 }
 
 fn answer(report: &CheckReport) -> String {
@@ -133,11 +132,11 @@ fn margin(path: &PathCheck) -> String {
 }
 
 /// What else can be done about the paths that are not safe.
-fn next_steps(report: &CheckReport) -> String {
+fn next_steps(report: &CheckReport) -> Text {
+    let mut text = Text::default();
     if report.all_known || report.verdict == Some(Verdict::Safe) {
-        return String::new();
+        return text;
     }
-    let mut text = String::new();
     let unsafe_paths = || report.paths.iter().filter(|p| p.verdict != Verdict::Safe);
     let refreshed: Vec<String> = unsafe_paths()
         .filter(|path| path.refreshed_by_keepalive)
@@ -147,11 +146,11 @@ fn next_steps(report: &CheckReport) -> String {
         })
         .collect();
     if !refreshed.is_empty() {
-        text.push_str(&format!("Try: keepalivectl plan{}\n", refreshed.concat()));
+        text.line(format_args!("Try: keepalivectl plan{}", refreshed.concat()));
     }
     for path in unsafe_paths().filter(|path| !path.refreshed_by_keepalive) {
-        text.push_str(&format!(
-            "{} needs bytes: raise its timeout, or let the program send something itself.\n",
+        text.line(format_args!(
+            "{} needs bytes: raise its timeout, or let the program send something itself.",
             path.title
         ));
     }

@@ -4,42 +4,44 @@ use keepalivectl::model::duration::seconds;
 use keepalivectl::model::plan::probes;
 use keepalivectl::ops::plan::PlanReport;
 
-use super::{at_least, at_most, body, cost, headline, lines, table, warnings};
+use super::{Rows, Text, at_least, at_most, cost};
 
 /// The settings, what they do, and the commands that take them.
-pub fn people(report: &PlanReport) -> String {
+pub fn people(report: &PlanReport) -> Text {
     let settings = report.settings;
-    let mut text = headline(format!(
+    let mut text = Text::answer(format_args!(
         "time {} s, intvl {} s, probes {}",
         settings.time(),
         settings.intvl(),
         settings.probes()
     ));
-    text.push_str(&format!("\n\n{}\n", worth(report)));
-    text.push_str(&format!("Now: sudo {}\n", report.command));
-    text.push_str(&format!(
-        "Keep it: sudo {} && sudo keepalivectl enable NAME\n",
+    text.ours("\n");
+    text.body(&worth(report));
+    text.ours("\n");
+    text.line(format_args!("Now: sudo {}", report.command));
+    text.line(format_args!(
+        "Keep it: sudo {} && sudo keepalivectl enable NAME",
         report.profile_command
     ));
     for ready_made in &report.ready_made {
-        text.push_str(&format!(
-            "Ready-made: the profile {} ({}) does it too.\n",
+        text.line(format_args!(
+            "Ready-made: the profile {} ({}) does it too.",
             ready_made.profile, ready_made.settings
         ));
     }
-    text.push_str(
+    text.ours(
         "These settings count for sockets with SO_KEEPALIVE on and no values of their own.\nWith \
          data in flight, only tcp_retries2 or the socket's TCP_USER_TIMEOUT drops sooner.\n",
     );
-    text.push_str(&warnings(&report.warnings));
+    text.warnings(&report.warnings);
     text
 }
 
 /// What the settings do, on any kernel.
-fn worth(report: &PlanReport) -> String {
-    let mut parts = table(&["", ""]);
+fn worth(report: &PlanReport) -> Rows {
+    let mut parts = Rows::new(&["", ""]);
     let mut add = |name: &str, what: String| {
-        parts.add_row([name.to_owned(), what]);
+        parts.row([name.to_owned(), what]);
     };
     if let Some(timeout) = report.wish.idle_timeout_s {
         let lost = probes(report.wish.lost_probes);
@@ -74,5 +76,5 @@ fn worth(report: &PlanReport) -> String {
         ),
     );
     add("cost", cost(&report.cost));
-    body(&lines(&parts)).to_owned()
+    parts
 }

@@ -1,49 +1,49 @@
 //! `show` for people.
 
-use std::fmt::Write;
-
 use keepalivectl::boot::next::{By, NextValue};
 use keepalivectl::kernel::counters::Counters;
 use keepalivectl::model::Setting;
 use keepalivectl::model::duration::seconds;
 use keepalivectl::ops::show::{Rate, ShowReport};
 
-use super::{at_least, dropped_after, headline, lines, table, warnings};
+use super::{Rows, Text, at_least, dropped_after};
 
 /// What is in force, what the next boot sets, and whether the two agree.
-pub fn people(report: &ShowReport) -> String {
-    let mut text = headline(answer(report));
-    text.push_str("\n\n");
-    text.push_str(&settings(report));
-    text.push('\n');
-    // Writing to a String does not fail.
+pub fn people(report: &ShowReport) -> Text {
+    let mut text = Text::answer(answer(report));
+    text.ours("\n");
+    text.table(&settings(report));
+    text.ours("\n");
     if let Some(drop) = &report.time_to_drop {
         let refresh = seconds(drop.idle.refresh_s.into());
-        let _ = writeln!(text, "Refresh: every {refresh} while the peer answers");
-        let _ = writeln!(
-            text,
+        text.line(format_args!(
+            "Refresh: every {refresh} while the peer answers"
+        ));
+        text.line(format_args!(
             "Busy:    with data in flight it is dropped after {}, with a closed window after {}",
             at_least(drop.in_flight.drop.earliest_ms),
             at_least(drop.zero_window.drop.earliest_ms)
-        );
-        text.push_str(
+        ));
+        text.ours(
             "Who:     sockets with SO_KEEPALIVE on and no values of their own, IPv4 and IPv6\n",
         );
     }
     if let Some(counts) = &report.counters {
-        let _ = writeln!(text, "{} in this network namespace", counted(counts));
+        text.line(format_args!(
+            "{} in this network namespace",
+            counted(counts)
+        ));
     }
     if let Some(per_second) = &report.rate {
-        let _ = writeln!(text, "{}", rate(per_second));
+        text.line(rate(per_second));
     }
-    let _ = writeln!(text, "Enabled: {}", enabled(report));
+    text.line(format_args!("Enabled: {}", enabled(report)));
     if let Some(drift) = drift(report) {
-        let _ = writeln!(text, "Drift:   {drift}");
+        text.line(format_args!("Drift:   {drift}"));
     }
-    let overrides = report.next_boot.overrides.iter().map(ToString::to_string);
-    let notes: Vec<String> = overrides.chain(report.next_boot.notes.clone()).collect();
-    text.push_str(&warnings(&report.warnings));
-    text.push_str(&warnings(&notes));
+    text.warnings(&report.warnings);
+    text.warnings(&report.next_boot.overrides);
+    text.warnings(&report.next_boot.notes);
     text
 }
 
@@ -76,10 +76,10 @@ fn answer(report: &ShowReport) -> String {
     }
 }
 
-fn settings(report: &ShowReport) -> String {
+fn settings(report: &ShowReport) -> Rows {
     let mut rows = match report.settings {
-        Some(_) => table(&["SETTING", "IN FORCE", "NEXT BOOT", "DECIDED BY"]),
-        None => table(&["SETTING", "NEXT BOOT", "DECIDED BY"]),
+        Some(_) => Rows::new(&["SETTING", "IN FORCE", "NEXT BOOT", "DECIDED BY"]),
+        None => Rows::new(&["SETTING", "NEXT BOOT", "DECIDED BY"]),
     };
     for setting in Setting::ALL {
         let next = report.next_boot.get(setting);
@@ -87,9 +87,9 @@ fn settings(report: &ShowReport) -> String {
         row.extend(report.settings.map(|s| value(setting, s.get(setting))));
         row.push(value(setting, next.value));
         row.push(decided(next));
-        rows.add_row(row);
+        rows.row(row);
     }
-    lines(&rows)
+    rows
 }
 
 fn value(setting: Setting, value: i64) -> String {

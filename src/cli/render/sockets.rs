@@ -6,14 +6,14 @@ use keepalivectl::kernel::sock_diag::TcpState;
 use keepalivectl::model::Values;
 use keepalivectl::model::duration::{milliseconds, seconds};
 use keepalivectl::ops::sockets::{ChangeReport, Counts, SocketReport, SummaryReport, Unseen};
+use keepalivectl::text::shell::quote;
 
 use nix::unistd::geteuid;
 
-use super::grid::Grid;
-use super::{at_least, headline, lines, plain, table, warnings};
+use super::{Grid, Rows, Text, at_least};
 
 /// All of them: what they add up to, then each.
-pub fn list(sockets: &[SocketReport], unseen: &Unseen) -> String {
+pub fn list(sockets: &[SocketReport], unseen: &Unseen) -> Text {
     let mut sorted: Vec<&SocketReport> = sockets.iter().collect();
     // Those that nobody is known to hold come last.
     sorted.sort_unstable_by(|a, b| {
@@ -24,22 +24,21 @@ pub fn list(sockets: &[SocketReport], unseen: &Unseen) -> String {
     });
     let mut counts = Counts::default();
     sockets.iter().for_each(|socket| counts.add(socket));
-    let mut text = headline(format!("{}.", counted(&counts)));
-    text.push('\n');
+    let mut text = Text::answer(format_args!("{}.", counted(&counts)));
     if !sockets.is_empty() {
-        let _ = write!(text, "\n{}", rows(&sorted));
+        text.ours("\n");
+        text.text(&rows(&sorted));
     }
-    text.push_str(&hints(&counts));
-    text.push_str(&warnings(&notes(unseen)));
+    hints(&mut text, &counts);
+    text.warnings(notes(unseen));
     text
 }
 
 /// How many each process has.
-pub fn summary(report: &SummaryReport) -> String {
-    let mut text = headline(format!("{}.", counted(&report.all)));
-    text.push('\n');
+pub fn summary(report: &SummaryReport) -> Text {
+    let mut text = Text::answer(format_args!("{}.", counted(&report.all)));
     if !report.processes.is_empty() {
-        let mut rows = table(&["PROCESS", "PID", "SOCKETS", "ON", "OFF", "UNKNOWN", "STALE"]);
+        let mut rows = Rows::new(&["PROCESS", "PID", "SOCKETS", "ON", "OFF", "UNKNOWN", "STALE"]);
         for process in &report.processes {
             let Counts {
                 sockets,
@@ -51,21 +50,23 @@ pub fn summary(report: &SummaryReport) -> String {
             } = process.counts;
             let name = process.process.as_deref().unwrap_or("-");
             let pid = process.pid.map_or("-".to_owned(), |pid| pid.to_string());
-            let mut row = vec![plain(name), pid];
+            let mut row = vec![name.to_owned(), pid];
             row.extend([sockets, on, off, unknown, stale].map(|count| count.to_string()));
-            rows.add_row(row);
+            rows.row(row);
         }
-        let _ = write!(text, "\n{}", lines(&rows));
+        text.ours("\n");
+        text.table(&rows);
     }
     if let Some(counted) = &report.counters {
         let where_to = "in the network namespaces looked into";
-        let _ = writeln!(text, "\n{} {where_to}", super::show::counted(counted));
+        text.ours("\n");
+        text.line(format_args!("{} {where_to}", super::show::counted(counted)));
     }
     if let Some(rate) = &report.rate {
-        let _ = writeln!(text, "{}", super::show::rate(rate));
+        text.line(super::show::rate(rate));
     }
-    text.push_str(&hints(&report.all));
-    text.push_str(&warnings(&notes(&report.unseen)));
+    hints(&mut text, &report.all);
+    text.warnings(notes(&report.unseen));
     text
 }
 
@@ -103,7 +104,7 @@ fn number(count: u64, what: &str) -> String {
     }
 }
 
-fn rows(sockets: &[&SocketReport]) -> String {
+fn rows(sockets: &[&SocketReport]) -> Text {
     let wide = grid(sockets, false);
     if wide.fits() {
         return wide.straight();
@@ -135,11 +136,11 @@ fn grid(sockets: &[&SocketReport], stacked: bool) -> Grid {
     let mut rows = Grid::new(shown.map(|(title, _)| title).collect());
     for socket in sockets {
         if elsewhere {
-            rows.cell(plain(socket.netns.as_deref().unwrap_or("own")));
+            rows.cell(quote(socket.netns.as_deref().unwrap_or("own")));
         }
         rows.cell(holder(socket));
         if stacked {
-            rows.cell(format_args!("{}\n{}", socket.local, socket.remote));
+            rows.stacked(socket.local, socket.remote);
         } else {
             rows.cell(socket.local);
             rows.cell(socket.remote);
@@ -156,7 +157,7 @@ fn grid(sockets: &[&SocketReport], stacked: bool) -> Grid {
 
 fn holder(socket: &SocketReport) -> String {
     match (&socket.process, socket.pid) {
-        (Some(process), Some(pid)) => format!("{}/{pid}", plain(process)),
+        (Some(process), Some(pid)) => format!("{process}/{pid}"),
         _ => "-".to_owned(),
     }
 }
@@ -208,21 +209,19 @@ fn drop(socket: &SocketReport) -> String {
     }
 }
 
-fn hints(counts: &Counts) -> String {
-    let mut text = String::new();
+fn hints(text: &mut Text, counts: &Counts) {
     if counts.stale > 0 {
-        text.push_str(
+        text.ours(
             "\nStale: older settings count until the timer expires. `keepalivectl sockets rearm`, with the \
              same filters or --all, ends that.\n",
         );
     }
     if counts.off > 0 {
-        text.push_str(
+        text.ours(
             "\nOff: while idle, this end never notices that its peer is dead. `keepalivectl sockets set \
              --enable-keepalive`, with the same filters or --all, turns it on.\n",
         );
     }
-    text
 }
 
 /// What could not be seen.
@@ -256,7 +255,7 @@ pub fn notes(unseen: &Unseen) -> Vec<String> {
     for namespace in &unseen.namespaces {
         notes.push(format!(
             "not looked into: {}: {}",
-            plain(&namespace.netns),
+            quote(&namespace.netns),
             namespace.error
         ));
     }
@@ -264,61 +263,59 @@ pub fn notes(unseen: &Unseen) -> Vec<String> {
 }
 
 /// What `rearm` did, or would do.
-pub fn rearmed(report: &ChangeReport) -> String {
+pub fn rearmed(report: &ChangeReport) -> Text {
     changed(report, "armed anew")
 }
 
 /// What `set` did, or would do.
-pub fn set(report: &ChangeReport) -> String {
+pub fn set(report: &ChangeReport) -> Text {
     changed(report, "changed")
 }
 
-fn changed(report: &ChangeReport, what: &str) -> String {
+fn changed(report: &ChangeReport, what: &str) -> Text {
     let would = if report.dry_run { "would be " } else { "" };
-    let mut text = headline(format!(
+    let mut text = Text::answer(format_args!(
         "{} {would}{what}, {} unchanged, {} gone meanwhile, {} refused.",
         number(report.changed, "socket"),
         report.unchanged,
         report.gone,
         report.refused
     ));
-    text.push('\n');
     if !report.sockets.is_empty() {
         let all: Vec<&SocketReport> = report.sockets.iter().collect();
-        let _ = write!(text, "\n{}", rows(&all));
+        text.ours("\n");
+        text.text(&rows(&all));
     }
     if report.busy > 0 {
-        let _ = writeln!(
-            text,
-            "\nBusy: {}, waiting for the peer, so the keepalive timer cannot be seen",
+        text.ours("\n");
+        text.line(format_args!(
+            "Busy: {}, waiting for the peer, so the keepalive timer cannot be seen",
             number(report.busy, "socket")
-        );
+        ));
     }
     if report.off > 0 {
-        let _ = writeln!(
-            text,
-            "\nOff: {} with keepalive off stays so; `keepalivectl sockets set --enable-keepalive` turns \
+        text.ours("\n");
+        text.line(format_args!(
+            "Off: {} with keepalive off stays so; `keepalivectl sockets set --enable-keepalive` turns \
              it on",
             number(report.off, "socket")
-        );
+        ));
     }
     if report.unowned > 0 {
-        let _ = writeln!(
-            text,
-            "\nLeft alone: {}, not accepted yet, the kernel's own, or part of an MPTCP connection",
+        text.ours("\n");
+        text.line(format_args!(
+            "Left alone: {}, not accepted yet, the kernel's own, or part of an MPTCP connection",
             number(report.unowned, "socket")
-        );
+        ));
     }
-    let reasons: Vec<String> = report
-        .reasons
-        .iter()
-        .map(|(reason, count)| format!("{} refused: {reason}", number(*count, "socket")))
-        .collect();
-    text.push_str(&warnings(&reasons));
+    let refused = |(reason, count): (&String, &u64)| {
+        format!("{} refused: {reason}", number(*count, "socket"))
+    };
+    text.warnings(report.reasons.iter().map(refused));
     let unreached = Unseen {
         options: 0,
         ..report.unseen.clone()
     };
-    text.push_str(&warnings(&notes(&unreached)));
+    text.warnings(notes(&unreached));
     text
 }

@@ -9,27 +9,25 @@ use keepalivectl::ops::check::CONNTRACK_HERE;
 use keepalivectl::ops::ssh::{Reloaded, SetReport, SshPlanReport, SshReport, UnsetReport};
 use keepalivectl::ssh::{Origin, Source};
 
-use super::{
-    at_least, at_most, body, dropped_after, headline, lines, path, plain, table, warnings,
-};
+use super::{Rows, Text, at_least, at_most, dropped_after, path};
 
 /// The answer, each layer, each option with where it comes from, and each path.
-pub fn show(report: &SshReport) -> String {
-    let mut text = headline(capital(&answer(report)));
-    text.push_str("\n\n");
-    text.push_str(&layers(report));
-    text.push('\n');
-    text.push_str(&origins(report));
+pub fn show(report: &SshReport) -> Text {
+    let mut text = Text::answer(capital(&answer(report)));
+    text.ours("\n");
+    text.table(&layers(report));
+    text.ours("\n");
+    text.table(&origins(report));
     if !report.paths.is_empty() {
-        text.push('\n');
-        text.push_str(&path::checks(&report.paths));
+        text.ours("\n");
+        text.text(&path::checks(&report.paths));
     }
-    text.push_str(&match report.verdict {
-        None => compared(report),
-        Some(Verdict::Safe) => String::new(),
-        Some(_) => next_step(report),
-    });
-    text.push_str(&warnings(&report.warnings));
+    match report.verdict {
+        None => compared(&mut text, report),
+        Some(Verdict::Safe) => {}
+        Some(_) => next_step(&mut text, report),
+    }
+    text.warnings(&report.warnings);
     text
 }
 
@@ -64,7 +62,7 @@ fn answer(report: &SshReport) -> String {
 }
 
 fn session(report: &SshReport) -> String {
-    let subject = report.subject.as_deref().map(plain);
+    let subject = report.subject.as_deref();
     match (report.alive.side, subject) {
         (Side::Client, Some(host)) => format!("an idle session to {host}"),
         (Side::Client, None) => "an idle session to a host that no block names".to_owned(),
@@ -91,8 +89,8 @@ fn layer_name(side: Side, name: LayerName) -> &'static str {
     }
 }
 
-fn layers(report: &SshReport) -> String {
-    let mut rows = table(&["LAYER", "GIVES UP AFTER", "AT THE LATEST", "HOW"]);
+fn layers(report: &SshReport) -> Rows {
+    let mut rows = Rows::new(&["LAYER", "GIVES UP AFTER", "AT THE LATEST", "HOW"]);
     for layer in &report.timing.layers {
         let first = match report.timing.drops_first == Some(layer.name) {
             true => " (first)",
@@ -102,14 +100,14 @@ fn layers(report: &SshReport) -> String {
             Some(drop) => (at_least(drop.earliest_ms), at_most(drop.latest_ms)),
             None => ("-".to_owned(), "-".to_owned()),
         };
-        rows.add_row([
+        rows.row([
             format!("{}{first}", layer_name(report.alive.side, layer.name)),
             earliest,
             latest,
             how(report, layer),
         ]);
     }
-    lines(&rows)
+    rows
 }
 
 /// How a layer comes to its end.
@@ -153,18 +151,18 @@ fn how(report: &SshReport, layer: &Layer) -> String {
     }
 }
 
-fn origins(report: &SshReport) -> String {
-    let mut rows = table(&["OPTION", "VALUE", "FROM", "NOT COUNTING"]);
+fn origins(report: &SshReport) -> Rows {
+    let mut rows = Rows::new(&["OPTION", "VALUE", "FROM", "NOT COUNTING"]);
     for origin in &report.origins {
         let shadows: Vec<String> = origin.shadows.iter().map(ToString::to_string).collect();
-        rows.add_row([
+        rows.row([
             origin.option.clone(),
-            plain(&origin.value),
+            origin.value.clone(),
             from(report.alive.side, origin),
-            plain(&shadows.join(", ")),
+            shadows.join(", "),
         ]);
     }
-    lines(&rows)
+    rows
 }
 
 fn from(side: Side, origin: &Origin) -> String {
@@ -173,13 +171,13 @@ fn from(side: Side, origin: &Origin) -> String {
         Source::Default => "OpenSSH's default".to_owned(),
         Source::BatchMode => "Debian's default with BatchMode".to_owned(),
         Source::CommandLine => "the command line".to_owned(),
-        Source::File(line) => plain(&format!("{}:{}", line.file, line.line)),
+        Source::File(line) => format!("{}:{}", line.file, line.line),
         Source::Unknown => "not known: the files do not tell".to_owned(),
     }
 }
 
 /// What it is worth, where no path was asked about.
-fn compared(report: &SshReport) -> String {
+fn compared(text: &mut Text, report: &SshReport) {
     let survives = |timeout_s: u32| {
         let needs_ms = report
             .survives_idle_ms
@@ -190,17 +188,17 @@ fn compared(report: &SshReport) -> String {
         .iter()
         .filter(|path| !survives(path.idle_timeout_s))
         .count();
-    match lost {
-        0 => String::new(),
-        _ => format!(
-            "\nToo long for {lost} of the {} paths in `keepalivectl paths`. To survive: keepalivectl ssh \
-             plan --path NAME\n",
+    if lost > 0 {
+        text.ours("\n");
+        text.line(format_args!(
+            "Too long for {lost} of the {} paths in `keepalivectl paths`. To survive: keepalivectl ssh \
+             plan --path NAME",
             PATHS.len()
-        ),
+        ));
     }
 }
 
-fn next_step(report: &SshReport) -> String {
+fn next_step(text: &mut Text, report: &SshReport) {
     let asked: Vec<String> = report
         .paths
         .iter()
@@ -211,14 +209,13 @@ fn next_step(report: &SshReport) -> String {
             None => format!(" --idle-timeout {}", path.idle_timeout_s),
         })
         .collect();
-    match asked.is_empty() {
-        true => String::new(),
-        false => format!("Try: keepalivectl ssh plan{}\n", asked.concat()),
+    if !asked.is_empty() {
+        text.line(format_args!("Try: keepalivectl ssh plan{}", asked.concat()));
     }
 }
 
 /// What was set, or would be.
-pub fn set(report: &SetReport) -> String {
+pub fn set(report: &SetReport) -> Text {
     let file = report.file.display();
     let first = match (report.changed, report.dry_run) {
         (true, true) => format!("{file} would be changed; nothing is written."),
@@ -232,45 +229,35 @@ pub fn set(report: &SetReport) -> String {
             } else {
                 "Unchanged"
             };
-            headline(format!("{written}: {}", answer(effect)))
+            Text::answer(format_args!("{written}: {}", answer(effect)))
         }
-        None => headline(first),
+        None => Text::answer(first),
     };
-    text.push('\n');
     if report.dry_run {
-        text.push_str(&lines_of(&report.diff));
+        text.lines_of(&report.diff);
         if report.changed && report.undo.is_some() {
-            text.push_str("Whether another line wins is asked when it is written.\n");
+            text.ours("Whether another line wins is asked when it is written.\n");
         }
         return text;
     }
     if let Some(effect) = &report.in_effect {
-        text.push_str(&format!("\n{}", origins(effect)));
-        text.push('\n');
+        text.ours("\n");
+        text.table(&origins(effect));
+        text.ours("\n");
     }
-    text.push_str(&sessions(report));
-    text.push_str(&warnings(&report.warnings));
+    sessions(&mut text, report);
+    text.warnings(&report.warnings);
     if let Some(effect) = &report.in_effect {
-        text.push_str(&warnings(&effect.warnings));
+        text.warnings(&effect.warnings);
     }
     text
 }
 
-/// What others wrote, line by line, without what would steer the terminal.
-fn lines_of(diff: &str) -> String {
-    diff.lines()
-        .map(|line| {
-            // Tabs steer nothing.
-            let parts: Vec<String> = line.split('\t').map(plain).collect();
-            format!("{}\n", parts.join("\t"))
-        })
-        .collect()
-}
-
 /// Whom it reaches.
-fn sessions(report: &SetReport) -> String {
+fn sessions(text: &mut Text, report: &SetReport) {
     let Some(undo) = &report.undo else {
-        return "Import it on Windows: reg import FILE, or by a double click.\n".to_owned();
+        text.ours("Import it on Windows: reg import FILE, or by a double click.\n");
+        return;
     };
     let reached = match (report.side, report.reloaded) {
         (Side::Server, Some(Reloaded::Done)) => {
@@ -284,11 +271,12 @@ fn sessions(report: &SetReport) -> String {
         }
         _ => "It counts for new sessions; those that are open keep what they have.",
     };
-    format!("{reached}\n`{}` takes it out again.\n", plain(undo))
+    text.line(reached);
+    text.line(format_args!("`{undo}` takes it out again."));
 }
 
 /// What was taken out, or would be.
-pub fn unset(report: &UnsetReport) -> String {
+pub fn unset(report: &UnsetReport) -> Text {
     let named: Vec<String> = report
         .files
         .iter()
@@ -310,50 +298,52 @@ pub fn unset(report: &UnsetReport) -> String {
         ),
         (true, false) => format!("Taken out of {}.", changed.join(", ")),
     };
-    let mut text = format!("{}\n", headline(first));
+    let mut text = Text::answer(first);
     if report.dry_run {
-        text.push_str(&lines_of(&report.diff));
+        text.lines_of(&report.diff);
     }
     for command in &report.left {
-        text.push_str(&format!(
-            "There is more, which `{}` takes out.\n",
-            plain(command)
-        ));
+        text.line(format_args!("There is more, which `{command}` takes out."));
     }
     match report.reloaded {
-        Some(Reloaded::Done) => text.push_str("The running sshd was told.\n"),
+        Some(Reloaded::Done) => text.ours("The running sshd was told.\n"),
         Some(Reloaded::NotRunning) => {
-            text.push_str("No running sshd was found, by its unit or its PidFile.\n")
+            text.ours("No running sshd was found, by its unit or its PidFile.\n")
         }
-        None if report.changed && report.side == Side::Server => text.push_str(
-            "A running sshd goes on with the old values until it is reloaded: --reload.\n",
-        ),
+        None if report.changed && report.side == Side::Server => text
+            .ours("A running sshd goes on with the old values until it is reloaded: --reload.\n"),
         None => {}
     }
     text
 }
 
 /// The options, as a shell takes them.
-pub fn options(options: &[String]) -> String {
+pub fn options(options: &[String]) -> Text {
+    let mut text = Text::default();
+    text.line(option_words(options));
+    text
+}
+
+fn option_words(options: &[String]) -> String {
     let words: Vec<String> = options
         .iter()
         .map(|option| format!("-o {option}"))
         .collect();
-    format!("{}\n", words.join(" "))
+    words.join(" ")
 }
 
 /// The interval and the count, what they do, and the commands that set them.
-pub fn plan(report: &SshPlanReport) -> String {
+pub fn plan(report: &SshPlanReport) -> Text {
     let planned = report.planned;
-    let mut text = headline(format!(
+    let mut text = Text::answer(format_args!(
         "interval {}, count {}",
         seconds(planned.interval_s.into()),
         planned.count_max
     ));
-    text.push_str("\n\n");
-    let mut parts = table(&["", ""]);
+    text.ours("\n");
+    let mut parts = Rows::new(&["", ""]);
     let mut add = |name: &str, what: String| {
-        parts.add_row([name.to_owned(), what]);
+        parts.row([name.to_owned(), what]);
     };
     if let (Some(timeout), Some(needs)) = (report.wish.idle_timeout_s, report.needs_ms) {
         add(
@@ -380,16 +370,16 @@ pub fn plan(report: &SshPlanReport) -> String {
             COUNTS.end()
         ),
     );
-    text.push_str(body(&lines(&parts)));
-    text.push_str("\nOn one side, or on both:\n");
+    text.body(&parts);
+    text.ours("\nOn one side, or on both:\n");
     for command in &report.commands {
-        text.push_str(&format!("  {command}\n"));
+        text.line(format_args!("  {command}"));
     }
-    text.push_str(&format!(
+    text.line(format_args!(
         "For one session: ssh {}",
-        options(&report.options)
+        option_words(&report.options)
     ));
-    text.push_str(&warnings(&report.warnings));
+    text.warnings(&report.warnings);
     text
 }
 

@@ -5,7 +5,7 @@ use keepalivectl::model::time_to_drop::{DecidedBy, Event, EventKind};
 use keepalivectl::model::{Span, State};
 use keepalivectl::ops::time_to_drop::TimeToDropReport;
 
-use super::{at_least, at_most, body, cost, dropped_after, headline, lines, table, warnings};
+use super::{Rows, Text, at_least, at_most, cost, dropped_after};
 
 /// Events beyond which the middle of the timeline is left out.
 const SHOWN_EVENTS: usize = 100;
@@ -20,35 +20,36 @@ struct Row<'a> {
 
 /// The answer, the states side by side, what it rests on, and the timelines if
 /// asked for.
-pub fn people(report: &TimeToDropReport) -> String {
+pub fn people(report: &TimeToDropReport) -> Text {
     let rows = rows(report);
-    let mut text = String::new();
-    if let Some(first) = rows.first() {
-        text = headline(format!(
+    let mut text = match rows.first() {
+        Some(first) => Text::answer(format_args!(
             "{} is dropped after {}.",
             connection(first.state),
             dropped_after(first.drop)
-        ));
-    }
-    text.push_str("\n\n");
-    let mut states = table(&["STATE", "DROPPED AFTER", "AT THE LATEST", "DECIDED BY"]);
+        )),
+        None => Text::of("\n"),
+    };
+    text.ours("\n");
+    let mut states = Rows::new(&["STATE", "DROPPED AFTER", "AT THE LATEST", "DECIDED BY"]);
     for row in &rows {
-        states.add_row([
+        states.row([
             row.state.word(),
             &at_least(row.drop.earliest_ms),
             &at_most(row.drop.latest_ms),
             &row.decided_by,
         ]);
     }
-    text.push_str(&lines(&states));
-    text.push('\n');
-    text.push_str(&rests_on(report));
+    text.table(&states);
+    text.ours("\n");
+    text.body(&rests_on(report));
     for row in &rows {
         if let Some(events) = row.timeline {
-            text.push_str(&timeline(row.state, events));
+            text.ours("\n");
+            text.text(&timeline(row.state, events));
         }
     }
-    text.push_str(&warnings(&report.warnings));
+    text.warnings(&report.warnings);
     text
 }
 
@@ -113,11 +114,11 @@ fn rows(report: &TimeToDropReport) -> Vec<Row<'_>> {
 }
 
 /// What the answer was computed from.
-fn rests_on(report: &TimeToDropReport) -> String {
+fn rests_on(report: &TimeToDropReport) -> Rows {
     let settings = report.settings;
-    let mut parts = table(&["", ""]);
+    let mut parts = Rows::new(&["", ""]);
     let mut add = |name: &str, what: String| {
-        parts.add_row([name.to_owned(), what]);
+        parts.row([name.to_owned(), what]);
     };
     let origin = match report.from_kernel {
         true => " (what is not given is in force)",
@@ -152,11 +153,11 @@ fn rests_on(report: &TimeToDropReport) -> String {
         None => "each late by up to 8/63".to_owned(),
     };
     add("timers", late);
-    body(&lines(&parts)).to_owned()
+    parts
 }
 
-fn timeline(state: State, events: &[Event]) -> String {
-    let mut rows = table(&[
+fn timeline(state: State, events: &[Event]) -> Text {
+    let mut rows = Rows::new(&[
         "AFTER",
         "AT THE LATEST",
         &format!("EVENT ({})", state.word()),
@@ -166,18 +167,21 @@ fn timeline(state: State, events: &[Event]) -> String {
     for (n, event) in events.iter().enumerate() {
         if left_out == 0 || !middle.contains(&n) {
             let at = event.at;
-            rows.add_row([
+            rows.row([
                 at_least(at.earliest_ms),
                 at_most(at.latest_ms),
                 what(event.kind),
             ]);
         }
     }
-    let note = match left_out {
-        0 => String::new(),
-        n => format!("({n} in between are left out; --json has them)\n"),
-    };
-    format!("\n{}{note}", lines(&rows))
+    let mut text = Text::default();
+    text.table(&rows);
+    if left_out > 0 {
+        text.line(format_args!(
+            "({left_out} in between are left out; --json has them)"
+        ));
+    }
+    text
 }
 
 fn what(kind: EventKind) -> String {

@@ -1,37 +1,35 @@
 //! `verify` for people.
 
-use std::fmt::Write;
-
 use keepalivectl::ops::verify::VerifyReport;
 
-use super::{headline, lines, table};
+use super::{Rows, Text};
 
 /// Whether the kernel has the enabled profile, and where not.
-pub fn people(report: &VerifyReport) -> String {
+pub fn people(report: &VerifyReport) -> Text {
     let enabled = &report.enabled;
     let name = match &enabled.profile {
         Some(name) => format!("{name} ({})", enabled.settings),
         None => enabled.settings.to_string(),
     };
     if report.matches {
-        return format!("{}\n", headline(format!("{name} is enabled and in force.")));
+        return Text::answer(format_args!("{name} is enabled and in force."));
     }
-    let mut text = headline(format!(
+    let mut text = Text::answer(format_args!(
         "{name} is enabled, but {} is in force.",
         report.in_force
     ));
-    let mut rows = table(&["SETTING", "IN FORCE", "ENABLED"]);
+    let mut rows = Rows::new(&["SETTING", "IN FORCE", "ENABLED"]);
     for difference in &report.differences {
-        rows.add_row([
+        rows.row([
             difference.setting.to_string(),
             difference.in_force.to_string(),
             difference.enabled.to_string(),
         ]);
     }
-    // Writing to a String does not fail.
-    let _ = write!(text, "\n\n{}", lines(&rows));
+    text.ours("\n");
+    text.table(&rows);
     if !report.elsewhere {
-        text.push_str("\n`keepalivectl boot` puts what is enabled in force.\n");
+        text.ours("\n`keepalivectl boot` puts what is enabled in force.\n");
     }
     text
 }

@@ -15,6 +15,7 @@ use crate::root::Root;
 use crate::ssh::block::{Block, Place};
 use crate::ssh::pattern::Patterns;
 use crate::ssh::{self, Effective, Keyword, client};
+use crate::text::shell;
 
 /// Whose client's configuration it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,7 +77,7 @@ pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
     let mut files = FilePlan::default();
     files.add(root, Change::edit(root, &file, after, mode)?)?;
     let mut report = SetReport::planned(root, Side::Client, &file, &files, dry_run);
-    report.undo = Some(unset_command(wanted));
+    report.undo = Some(unset_command(wanted.hosts.as_ref(), wanted.scope));
     if !dry_run {
         let effective = carry_out(root, &files, || {
             let effective = client::read(&asked)?;
@@ -107,12 +108,11 @@ pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
     Ok(report)
 }
 
-fn unset_command(wanted: &Wanted) -> String {
-    let host = wanted.hosts.as_ref();
-    let host = host.map_or(String::new(), |hosts| {
-        format!(" --host '{}'", hosts.as_str())
+fn unset_command(hosts: Option<&Patterns>, scope: Scope) -> String {
+    let host = hosts.map_or(String::new(), |hosts| {
+        format!(" {}", shell::option("--host", hosts.as_str()))
     });
-    match wanted.scope {
+    match scope {
         Scope::User => format!("keepalivectl ssh unset client{host}"),
         Scope::System => format!("sudo keepalivectl ssh unset client{host} --system"),
     }
@@ -150,6 +150,16 @@ fn block_name(hosts: Option<&Patterns>) -> String {
         None => "ssh set client".to_owned(),
         Some(hosts) => format!("ssh set client --host '{}'", hosts.as_str()),
     }
+}
+
+/// The command that takes out the block of a name; none for a name that is not ours,
+/// as anybody may have written that line.
+pub(super) fn unset_block(name: &str, scope: Scope) -> Option<String> {
+    let ours =
+        |hosts: Option<&Patterns>| (block_name(hosts) == name).then(|| unset_command(hosts, scope));
+    let quoted = name.split_once("--host '").map(|(_, rest)| rest);
+    let patterns = quoted.and_then(|rest| rest.strip_suffix('\'')?.parse().ok());
+    ours(None).or_else(|| ours(Some(&patterns?)))
 }
 
 fn block(name: &str) -> Block<'_> {

@@ -11,6 +11,7 @@ use crate::ops::files::{Change, FilePlan};
 use crate::ops::{Error, Result, require_machine};
 use crate::root::{FileError, Root};
 use crate::ssh::{self, putty, reg};
+use crate::text::shell;
 
 /// What PuTTY is to do.
 #[derive(Debug, Clone)]
@@ -55,8 +56,7 @@ pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
     );
     files.add(root, Change::edit(root, &file, after, 0o600)?)?;
     let mut report = SetReport::planned(root, Side::Putty, &file, &files, dry_run);
-    let quoted = session.replace('\'', r"'\''");
-    report.undo = Some(format!("keepalivectl ssh unset putty '{quoted}'"));
+    report.undo = Some(unset_command(session));
     if session == putty::DEFAULT {
         report.warnings.push(
             "sessions that are saved already have values of their own: set each by its name"
@@ -85,6 +85,15 @@ pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
     report.in_effect = Some(of(name, effective, &Circumstances::default())?);
     Ok(report)
 }
+/// The command that takes it out again.
+fn unset_command(session: &str) -> String {
+    let end = if session.starts_with('-') { "-- " } else { "" };
+    format!(
+        "keepalivectl ssh unset putty {end}{}",
+        shell::quote(session)
+    )
+}
+
 /// The path with its folder's links and dots resolved, if the folder is there.
 fn in_its_folder(file: &Path) -> PathBuf {
     let absolute = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());

@@ -17,10 +17,13 @@ use crate::ssh::block::{self, Block, Place};
 use crate::ssh::{self, Effective, Keyword, server};
 
 /// The block in the server's main file.
-const BLOCK: Block<'_> = Block {
+pub(super) const BLOCK: Block<'_> = Block {
     name: "ssh set server --edit-main",
     keywords: &KEYWORDS,
 };
+
+/// The command that takes out what is set.
+pub(super) const UNSET: &str = "sudo keepalivectl ssh unset server";
 
 const KEYWORDS: [&str; 3] = ["ClientAliveInterval", "ClientAliveCountMax", "TCPKeepAlive"];
 
@@ -54,7 +57,7 @@ pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
     refuse_idle_ends(&before, wanted)?;
     let (file, files) = plan(root, wanted)?;
     let mut report = SetReport::planned(root, Side::Server, &file, &files, dry_run);
-    report.undo = Some("sudo keepalivectl ssh unset server".to_owned());
+    report.undo = Some(UNSET.to_owned());
     if dry_run {
         return Ok(report);
     }

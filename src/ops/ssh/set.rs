@@ -11,7 +11,7 @@ use serde::Serialize;
 use super::reload::Reloaded;
 use super::show::SshReport;
 use crate::model::ssh::Side;
-use crate::ops::files::{Change, FilePlan};
+use crate::ops::files::{Change, FilePlan, as_text};
 use crate::ops::{Error, Result};
 use crate::root::Root;
 use crate::ssh::{Effective, Keyword, Line, Source};
@@ -26,6 +26,7 @@ pub struct SetReport {
     /// Whose keepalives.
     pub side: Side,
     /// The file.
+    #[serde(serialize_with = "as_text")]
     pub file: PathBuf,
     /// What is done to which file.
     pub changes: Vec<Change>,

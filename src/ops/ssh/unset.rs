@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::client::Scope;
 use super::reload::Reloaded;
-use super::{carry_out, fault};
+use super::{carry_out, client, fault, server};
 use crate::model::ssh::Side;
 use crate::ops::Result;
-use crate::ops::files::{Change, FilePlan};
+use crate::ops::files::{Change, FilePlan, as_texts};
 use crate::root::Root;
 use crate::ssh;
 use crate::ssh::block::{self, Block, Left};
@@ -24,6 +25,7 @@ pub struct UnsetReport {
     /// Whose keepalives.
     pub side: Side,
     /// Where it was looked for.
+    #[serde(serialize_with = "as_texts")]
     pub files: Vec<PathBuf>,
     /// What is done to which file.
     pub changes: Vec<Change>,
@@ -92,14 +94,12 @@ fn others(root: &Root, files: &[PathBuf]) -> Result<Vec<String>> {
     for file in files {
         let text = ssh::lossy(root, file)?.unwrap_or_default();
         let systems = file.starts_with("/etc");
-        commands.extend(block::names(&text).into_iter().map(|name| {
-            let unset = name.replacen("ssh set", "ssh unset", 1);
-            match (unset.strip_suffix(" --edit-main"), systems) {
-                (Some(server), _) => format!("sudo keepalivectl {server}"),
-                (None, true) => format!("sudo keepalivectl {unset} --system"),
-                (None, false) => format!("keepalivectl {unset}"),
-            }
-        }));
+        let scope = if systems { Scope::System } else { Scope::User };
+        let command = |name| match name == server::BLOCK.name {
+            true => Some(server::UNSET.to_owned()),
+            false => client::unset_block(name, scope),
+        };
+        commands.extend(block::names(&text).into_iter().filter_map(command));
     }
     Ok(commands)
 }

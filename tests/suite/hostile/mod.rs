@@ -1,6 +1,7 @@
 //! Attacks: what another user, an image or a fault does must not turn root's
 //! tool against root. Each test makes the attack real in a sandbox.
 
+mod advice;
 mod boot;
 mod fuse;
 mod output;

@@ -1,17 +1,19 @@
 //! A table that may have a hundred thousand rows: laid out at once where they fit
 //! the terminal, and by comfy-table, which breaks them, where they do not.
 
+use std::borrow::Cow;
 use std::fmt::{Display, Write};
 
-use comfy_table::ColumnConstraint;
+use keepalivectl::text::line;
 
-use super::{lines, table, terminal_width};
+use super::rows::terminal_width;
+use super::{Rows, Text};
 
 /// Between two columns.
 const GAP: usize = 2;
 
 /// A table in the making.
-pub(super) struct Grid {
+pub struct Grid {
     head: Vec<&'static str>,
     /// The text of all cells, row by row.
     text: String,
@@ -21,7 +23,8 @@ pub(super) struct Grid {
 }
 
 impl Grid {
-    pub(super) fn new(head: Vec<&'static str>) -> Grid {
+    /// An empty one.
+    pub fn new(head: Vec<&'static str>) -> Grid {
         Grid {
             widths: head.iter().map(|title| title.len()).collect(),
             head,
@@ -31,19 +34,39 @@ impl Grid {
     }
 
     /// Adds the next cell.
-    pub(super) fn cell(&mut self, content: impl Display) {
+    pub fn cell(&mut self, content: impl Display) {
+        let width = self.value(content);
+        self.end(width);
+    }
+
+    /// Adds the next cell, with one value below the other.
+    pub fn stacked(&mut self, above: impl Display, below: impl Display) {
+        let above = self.value(above);
+        self.text.push('\n');
+        let below = self.value(below);
+        self.end(above.max(below));
+    }
+
+    /// Adds a value and says how wide it is.
+    fn value(&mut self, content: impl Display) -> usize {
         let start = self.text.len();
         // Writing to a String does not fail.
         let _ = write!(self.text, "{content}");
+        if let Cow::Owned(escaped) = line(&self.text[start..]) {
+            self.text.truncate(start);
+            self.text.push_str(&escaped);
+        }
+        self.text[start..].chars().count()
+    }
+
+    fn end(&mut self, width: usize) {
         let column = self.ends.len() % self.head.len();
-        let lines = self.text[start..].lines();
-        let width = lines.map(|line| line.chars().count()).max().unwrap_or(0);
         self.widths[column] = self.widths[column].max(width);
         self.ends.push(self.text.len());
     }
 
     /// Whether the terminal is as wide as its rows.
-    pub(super) fn fits(&self) -> bool {
+    pub fn fits(&self) -> bool {
         terminal_width().is_none_or(|terminal| usize::from(terminal) >= self.width())
     }
 
@@ -59,7 +82,7 @@ impl Grid {
     }
 
     /// The table, in which nothing is broken.
-    pub(super) fn straight(&self) -> String {
+    pub fn straight(&self) -> Text {
         let width = self.width();
         let mut text = String::with_capacity((width + 1) * (1 + self.ends.len() / self.head.len()));
         let columns = self.widths.iter().enumerate().cycle();
@@ -72,22 +95,21 @@ impl Grid {
                 text.push('\n');
             }
         }
-        text
+        Text(text)
     }
 
     /// The table for a terminal that is too narrow: all but one column may be
     /// broken.
-    pub(super) fn broken(&self, whole: &str) -> String {
-        let mut rows = table(&self.head);
+    pub fn broken(&self, whole: &str) -> Text {
+        let mut rows = Rows::new(&self.head);
         let mut cells = self.cells();
         for _ in 0..self.ends.len() / self.head.len() {
-            rows.add_row(cells.by_ref().take(self.head.len()));
+            rows.row_as_it_is(cells.by_ref().take(self.head.len()));
         }
-        let column = self.head.iter().position(|title| *title == whole);
-        if let Some(kept) = column.and_then(|column| rows.column_mut(column)) {
-            kept.set_constraint(ColumnConstraint::ContentWidth);
+        if let Some(column) = self.head.iter().position(|title| *title == whole) {
+            rows.keep(column);
         }
-        lines(&rows)
+        Text(rows.lines())
     }
 }
 
@@ -102,9 +124,9 @@ mod tests {
             grid.cell(cell);
         }
         assert_eq!(
-            grid.straight(),
+            grid.straight().as_str(),
             "NAME  B              LAST\na     longer than b\nné    -              x y\n"
         );
-        assert_eq!(grid.straight(), grid.broken("B"));
+        assert_eq!(grid.straight().as_str(), grid.broken("B").as_str());
     }
 }
