@@ -5,10 +5,11 @@
 //! can bring it back; PuTTY drops that line when it saves the session.
 
 use std::ffi::OsString;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::block::Left;
-use super::{Effective, Error, Line, Origin, Result, Source, lossy, text};
+use super::{Effective, Error, LIMIT, Line, Origin, Result, Source, bytes};
 use crate::model::similar::similar;
 use crate::model::ssh::{Alive, Habits, Side};
 use crate::root::Root;
@@ -82,20 +83,27 @@ pub fn file(folder: &Path, session: &str) -> PathBuf {
 }
 
 /// `a b` as `a%20b`.
-pub(super) fn escaped(session: &str, plain: impl Fn(u8) -> bool) -> String {
-    let escape = |byte: u8| match plain(byte) {
-        true => char::from(byte).to_string(),
+pub(super) fn escaped(text: impl AsRef<[u8]>, plain: impl Fn(u8) -> bool) -> String {
+    let escape = |byte: &u8| match plain(*byte) {
+        true => char::from(*byte).to_string(),
         false => format!("%{byte:02X}"),
     };
-    session.bytes().map(escape).collect()
+    text.as_ref().iter().map(escape).collect()
 }
 
 /// `a%20b` as `a b`.
 pub(super) fn unescaped(name: &str) -> String {
+    String::from_utf8_lossy(&unescaped_bytes(name.as_bytes())).into_owned()
+}
+
+fn unescaped_bytes(name: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut rest = name.as_bytes();
+    let mut rest = name;
     while let Some((&first, more)) = rest.split_first() {
-        let hex = more.get(..2).and_then(|hex| std::str::from_utf8(hex).ok());
+        let hex = more
+            .get(..2)
+            .filter(|hex| hex.iter().all(u8::is_ascii_hexdigit));
+        let hex = hex.and_then(|hex| std::str::from_utf8(hex).ok());
         let byte = hex.and_then(|hex| u8::from_str_radix(hex, 16).ok());
         match (first, byte) {
             (b'%', Some(byte)) => {
@@ -108,39 +116,45 @@ pub(super) fn unescaped(name: &str) -> String {
             }
         }
     }
-    String::from_utf8_lossy(&bytes).into_owned()
+    bytes
 }
 
-/// The text of a session's file, to be edited. That of [`DEFAULT`] need not be there.
+/// The bytes of a session's file, to be edited; none if there is none, which is only
+/// right for [`DEFAULT`].
 ///
 /// # Errors
-/// It cannot be read or is no text, or there is no such session.
-pub fn read(root: &Root, folder: &Path, session: &str) -> Result<String> {
-    there(root, folder, session, text(root, &file(folder, session))?)
+/// It cannot be read or is a link, or there is no such session.
+pub fn read(root: &Root, folder: &Path, session: &str) -> Result<Option<Vec<u8>>> {
+    let found = bytes(root, &file(folder, session))?;
+    there(root, folder, session, found)
 }
 
-/// The same only to look at: through a link, too, and with what is no text replaced.
+/// The same only to look at: through a link, too.
 ///
 /// # Errors
 /// It cannot be read, or there is no such session.
-pub fn look(root: &Root, folder: &Path, session: &str) -> Result<String> {
-    there(root, folder, session, lossy(root, &file(folder, session))?)
+pub fn look(root: &Root, folder: &Path, session: &str) -> Result<Vec<u8>> {
+    let found = root.read(file(folder, session), LIMIT)?;
+    let found = found.map(|content| content.bytes);
+    Ok(there(root, folder, session, found)?.unwrap_or_default())
 }
 
-fn there(root: &Root, folder: &Path, session: &str, text: Option<String>) -> Result<String> {
-    match text {
-        Some(text) => Ok(text),
-        None if session == DEFAULT => Ok(String::new()),
-        None => {
-            let names = root.names(folder)?;
-            let names: Vec<String> = names
-                .iter()
-                .map(|name| unescaped(&name.to_string_lossy()))
-                .filter(|name| !name.starts_with('.'))
-                .collect();
-            Err(no_session(session, root.display(folder), &names))
-        }
+fn there(
+    root: &Root,
+    folder: &Path,
+    session: &str,
+    found: Option<Vec<u8>>,
+) -> Result<Option<Vec<u8>>> {
+    if found.is_some() || session == DEFAULT {
+        return Ok(found);
     }
+    let names = root.names(folder)?;
+    let names: Vec<String> = names
+        .iter()
+        .map(|name| unescaped(&name.to_string_lossy()))
+        .filter(|name| !name.starts_with('.'))
+        .collect();
+    Err(no_session(session, root.display(folder), &names))
 }
 
 /// That a session is not there; it names those that are like it, or all if they
@@ -161,16 +175,12 @@ pub(super) fn no_session(session: &str, place: PathBuf, names: &[String]) -> Err
 }
 
 /// The three values of a session's text.
-pub fn values(file: &str, text: &str) -> Values {
+pub fn values(file: &str, text: &[u8]) -> Values {
     let mut found: Vec<(&'static str, Line)> = Vec::new();
-    for (n, line) in text.split('\n').enumerate() {
-        let Some((key, value)) = line.split_once('=') else {
+    for (n, line) in text.split(|byte| *byte == b'\n').enumerate() {
+        let Some((known, value)) = known_value(line) else {
             continue;
         };
-        let known = [MINUTES, SECONDS, TCP_KEEPALIVE]
-            .into_iter()
-            .find(|known| *known == key);
-        let Some(known) = known else { continue };
         // Of two lines PuTTY takes the first.
         if found.iter().any(|(key, _)| *key == known) {
             continue;
@@ -180,11 +190,36 @@ pub fn values(file: &str, text: &str) -> Values {
             Line {
                 file: file.to_owned(),
                 line: n + 1,
-                value: value.trim_end_matches('\r').to_owned(),
+                value: String::from_utf8_lossy(value).into_owned(),
             },
         ));
     }
     Values { found }
+}
+
+/// The key and the value of a line, if it is one of the three.
+fn known_value(line: &[u8]) -> Option<(&'static str, &[u8])> {
+    let mut known = [MINUTES, SECONDS, TCP_KEEPALIVE].into_iter();
+    known.find_map(|key| Some((key, value(line, key)?)))
+}
+
+/// The value of a line, without the line's end, if it is a key's.
+fn value<'l>(line: &'l [u8], key: &str) -> Option<&'l [u8]> {
+    let value = line.strip_prefix(key.as_bytes())?.strip_prefix(b"=")?;
+    Some(&value[..value.len() - end(value).len()])
+}
+
+/// The end of a line: the line feed, and carriage returns before it.
+fn end(line: &[u8]) -> &[u8] {
+    let is_end = |byte: &&u8| matches!(**byte, b'\r' | b'\n');
+    let length = line.iter().rev().take_while(is_end).count();
+    &line[line.len() - length..]
+}
+
+/// The value that counts of a key.
+fn first_value<'t>(text: &'t [u8], key: &str) -> Option<&'t [u8]> {
+    text.split(|byte| *byte == b'\n')
+        .find_map(|line| value(line, key))
 }
 
 impl Values {
@@ -200,10 +235,11 @@ impl Values {
 
     /// A value, as atoi(3) takes it: 0 for what is no number.
     fn number(&self, key: &str) -> u32 {
+        let spaces = [' ', '\t', '\r', '\x0b', '\x0c'];
         let text = self
             .line(key)
             .map_or("", |line| line.value.as_str())
-            .trim_start();
+            .trim_start_matches(spaces);
         let digits = text.bytes().take_while(u8::is_ascii_digit).count();
         text[..digits].parse().unwrap_or(0)
     }
@@ -254,47 +290,46 @@ pub(super) fn wanted(interval_s: u32, tcp_keepalive: Option<bool>) -> Vec<(&'sta
 
 /// A session's text with other values. What they were before is kept in it, unless
 /// it is kept already. A new session has no text.
-pub fn set(before: &str, interval_s: u32, tcp_keepalive: Option<bool>) -> String {
-    let had = values("", before);
-    let mut kept = Kept::read(before).unwrap_or_else(|| Kept::new(before));
-    let mut after = before.to_owned();
+pub fn set(before: Option<&[u8]>, interval_s: u32, tcp_keepalive: Option<bool>) -> Vec<u8> {
+    let mut after = before.unwrap_or_default().to_vec();
+    let kept = Kept::find(&after);
+    let mut kept = kept.map_or_else(|| Kept::new(before), |(kept, _)| kept);
     for (key, value) in wanted(interval_s, tcp_keepalive) {
         let value = value.to_string();
-        let was = had.line(key).map(|line| line.value.clone());
-        let known = kept.values.iter_mut().find(|kept| kept.key == key);
-        match known {
+        let was = first_value(&after, key).map(<[u8]>::to_vec);
+        match kept.values.iter_mut().find(|kept| kept.key == key) {
             Some(known) => known.written.clone_from(&value),
-            None if was.as_deref() == Some(&value) => continue,
+            None if was.as_deref() == Some(value.as_bytes()) => continue,
             None => kept.values.push(Value {
-                key: key.to_owned(),
+                key,
                 written: value.clone(),
                 was,
             }),
         }
-        after = with(&after, key, Some(&value));
+        after = with(&after, key, Some(value.as_bytes()));
     }
-    match kept.values.is_empty() {
-        true => after,
-        false => with(&after, BEFORE, Some(&kept.line())),
+    if !kept.values.is_empty() {
+        kept.put(&mut after);
     }
+    after
 }
 
 /// A session's text with the values from before, where they are as they were written;
 /// none if nothing of ours is in it.
-pub fn unset(text: &str) -> Option<Left> {
-    let kept = Kept::read(text)?;
-    let mut left = text.to_owned();
+pub fn unset(text: &[u8]) -> Option<Left<Vec<u8>>> {
+    let (kept, line) = Kept::find(text)?;
+    let mut left = [&text[..line.start], &text[line.end..]].concat();
     for value in kept.values.iter().rev() {
-        let found = values("", &left);
-        let now = found.line(&value.key).map(|line| line.value.as_str());
-        if now == Some(&value.written) {
-            left = with(&left, &value.key, value.was.as_deref());
+        if first_value(&left, value.key) == Some(value.written.as_bytes()) {
+            left = with(&left, value.key, value.was.as_deref());
         }
     }
-    left = with(&left, BEFORE, None);
     Some(match kept.before {
         Before::NoText if left.is_empty() => Left::Nothing,
-        Before::NotEnded => Left::Text(left.strip_suffix('\n').unwrap_or(&left).to_owned()),
+        Before::NotEnded if left.ends_with(b"\n") => {
+            left.pop();
+            Left::Text(left)
+        }
         _ => Left::Text(left),
     })
 }
@@ -316,18 +351,18 @@ enum Before {
 
 /// One value that was changed.
 struct Value {
-    key: String,
+    key: &'static str,
     written: String,
     /// As it was written before; none if it was not there.
-    was: Option<String>,
+    was: Option<Vec<u8>>,
 }
 
 impl Kept {
-    fn new(text: &str) -> Kept {
-        let before = match text.ends_with('\n') {
-            true => Before::Whole,
-            false if text.is_empty() => Before::NoText,
-            false => Before::NotEnded,
+    fn new(text: Option<&[u8]>) -> Kept {
+        let before = match text {
+            None => Before::NoText,
+            Some(text) if text.is_empty() || text.ends_with(b"\n") => Before::Whole,
+            Some(_) => Before::NotEnded,
         };
         let values = Vec::new();
         Kept { before, values }
@@ -340,7 +375,7 @@ impl Kept {
             Before::NotEnded => "not-ended",
             Before::NoText => "no-text",
         };
-        let plain = |byte: u8| !b",%\r".contains(&byte);
+        let plain = |byte: u8| byte.is_ascii_graphic() && !b",%".contains(&byte);
         let values = self.values.iter().map(|value| {
             let was = value
                 .was
@@ -352,69 +387,104 @@ impl Kept {
         parts.join(",")
     }
 
-    fn read(text: &str) -> Option<Kept> {
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(BEFORE)?.strip_prefix('='))?;
-        let (before, values) = line.split_once(',').unwrap_or((line, ""));
-        let value = |part: &str| {
-            let (key, rest) = part.split_once(':')?;
-            let (written, was) = match rest.split_once(':') {
-                Some((written, was)) => (written, Some(unescaped(was))),
-                None => (rest, None),
-            };
-            Some(Value {
-                key: key.to_owned(),
-                written: written.to_owned(),
-                was,
-            })
+    /// What is kept in a text, and where the line is that keeps it. A line that only
+    /// looks like it is somebody else's.
+    fn find(text: &[u8]) -> Option<(Kept, Range<usize>)> {
+        let mut start = 0;
+        for line in text.split_inclusive(|byte| *byte == b'\n') {
+            let range = start..start + line.len();
+            start = range.end;
+            let kept = value(line, BEFORE).and_then(Kept::parse);
+            if let Some(kept) = kept {
+                return Some((kept, range));
+            }
+        }
+        None
+    }
+
+    fn parse(value: &[u8]) -> Option<Kept> {
+        let mut parts = value.split(|byte| *byte == b',');
+        let before = match parts.next()? {
+            b"whole" => Before::Whole,
+            b"not-ended" => Before::NotEnded,
+            b"no-text" => Before::NoText,
+            _ => return None,
         };
-        Some(Kept {
-            before: match before {
-                "not-ended" => Before::NotEnded,
-                "no-text" => Before::NoText,
-                _ => Before::Whole,
-            },
-            values: values.split(',').filter_map(value).collect(),
+        let values: Option<Vec<Value>> = parts.map(Value::parse).collect();
+        let values = values.filter(|values| !values.is_empty())?;
+        Some(Kept { before, values })
+    }
+
+    /// Puts the line in a text, in place of the one that is there.
+    fn put(&self, text: &mut Vec<u8>) {
+        let line = format!("{BEFORE}={}\n", self.line()).into_bytes();
+        match Kept::find(text) {
+            Some((_, there)) => {
+                text.splice(there, line);
+            }
+            None => {
+                end_last_line(text);
+                text.extend(line);
+            }
+        }
+    }
+}
+
+impl Value {
+    fn parse(part: &[u8]) -> Option<Value> {
+        let mut fields = part.splitn(3, |byte| *byte == b':');
+        let key = fields.next()?;
+        let mut known = [MINUTES, SECONDS, TCP_KEEPALIVE].into_iter();
+        let key = known.find(|known| known.as_bytes() == key)?;
+        let written = std::str::from_utf8(fields.next()?).ok()?;
+        let is_number = !written.is_empty() && written.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| Value {
+            key,
+            written: written.to_owned(),
+            was: fields.next().map(unescaped_bytes),
         })
     }
 }
 
 /// A text with another value on the first line of a key, with such a line at its end,
 /// or without it.
-fn with(text: &str, key: &str, value: Option<&str>) -> String {
-    let is_key = |line: &str| line.split_once('=').is_some_and(|(found, _)| found == key);
+fn with(text: &[u8], key: &str, wanted: Option<&[u8]>) -> Vec<u8> {
     let mut found = false;
-    let mut after = String::new();
-    for line in text.split_inclusive('\n') {
-        if found || !is_key(line) {
-            after.push_str(line);
+    let mut after = Vec::new();
+    for line in text.split_inclusive(|byte| *byte == b'\n') {
+        if found || value(line, key).is_none() {
+            after.extend(line);
             continue;
         }
         found = true;
-        if let Some(value) = value {
-            let end = line.trim_end_matches(['\r', '\n']).len();
-            after.push_str(&format!("{key}={value}{}", &line[end..]));
+        if let Some(wanted) = wanted {
+            after.extend([key.as_bytes(), b"=", wanted, end(line)].concat());
         }
     }
-    if let Some(value) = value.filter(|_| !found) {
-        if !after.is_empty() && !after.ends_with('\n') {
-            after.push('\n');
-        }
-        after.push_str(&format!("{key}={value}\n"));
+    if let Some(wanted) = wanted.filter(|_| !found) {
+        end_last_line(&mut after);
+        after.extend([key.as_bytes(), b"=", wanted, b"\n"].concat());
     }
     after
 }
 
+fn end_last_line(text: &mut Vec<u8>) {
+    if !text.is_empty() && !text.ends_with(b"\n") {
+        text.push(b'\n');
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const SESSION: &str = "HostName=db1\nPingInterval=2\nPingIntervalSecs=30\nTCPKeepalives=0\n";
 
     #[test]
     fn minutes_and_seconds_are_added() {
-        let of = |text: &str| values("f", text).effective().alive;
+        let of = |text: &str| values("f", text.as_bytes()).effective().alive;
         assert_eq!(
             (of(SESSION).interval_s, of(SESSION).tcp_keepalive),
             (150, false)
@@ -423,45 +493,95 @@ mod tests {
         assert_eq!(of("PingIntervalSecs=60s\nTCPKeepalives=1\n").interval_s, 60);
         assert_eq!(of("PingInterval=-1\n").interval_s, 0);
         assert_eq!(of("PingInterval=99999999999\n").interval_s, 0);
-        let origins = values("f", SESSION).effective().origins;
+        let origins = values("f", SESSION.as_bytes()).effective().origins;
         assert!(matches!(&origins[0].source, Source::File(line) if line.line == 2));
+    }
+
+    /// What is left where something was put in; as it was where nothing was.
+    fn left(after: &[u8]) -> Left<Vec<u8>> {
+        unset(after).unwrap_or_else(|| Left::Text(after.to_owned()))
+    }
+
+    fn as_before(before: Option<&[u8]>) -> Left<Vec<u8>> {
+        before.map_or(Left::Nothing, |text| Left::Text(text.to_owned()))
     }
 
     #[test]
     fn what_is_set_can_be_unset() {
-        for before in [
-            SESSION,
-            "HostName=x",
-            "TCPKeepalives=0",
-            "PingIntervalSecs=5, 6:7%2C\nPingInterval=:1\n",
-            "PingIntervalSecs=5\r\nHostName=x\r\nPingIntervalSecs=6\r\n",
-            "",
-            "HostName=x\n",
-            "PingIntervalSecs=60\nPingInterval=0\n",
-        ] {
+        let texts: [Option<&[u8]>; 13] = [
+            Some(SESSION.as_bytes()),
+            Some(b"HostName=x"),
+            Some(b"TCPKeepalives=0"),
+            Some(b"PingIntervalSecs=5, 6:7%2C\nPingInterval=:1\n"),
+            Some(b"PingIntervalSecs=5\r\nHostName=x\r\nPingIntervalSecs=6\r\n"),
+            None,
+            Some(b""),
+            Some(b"\n"),
+            Some(b"HostName=x\n"),
+            Some(b"PingIntervalSecs=60\nPingInterval=0\n"),
+            Some("HostName=Köln\nPingInterval=fünf\n".as_bytes()),
+            Some(b"HostName=K\xf6ln\nPingInterval=f\xfcnf\r\r\n\0\n"),
+            Some(b"KeepalivectlBefore=somebody's\nKeepalivectlBefore=whole,PingInterval:x\n"),
+        ];
+        for before in texts {
             let after = set(before, 60, Some(true));
             let alive = values("f", &after).effective().alive;
             assert_eq!((alive.interval_s, alive.tcp_keepalive), (60, true));
-            assert_eq!(set(&after, 60, Some(true)), after);
-            let again = set(&after, 30, None);
+            assert_eq!(set(Some(&after), 60, Some(true)), after);
+            let again = set(Some(&after), 30, None);
             assert_eq!(values("f", &again).effective().alive.interval_s, 30);
-            let left = match before {
-                "" => Left::Nothing,
-                _ => Left::Text(before.to_owned()),
-            };
-            assert_eq!(unset(&again), Some(left));
+            assert_eq!(left(&again), as_before(before));
         }
-        assert_eq!(
-            set("PingIntervalSecs=60\nPingInterval=0\n", 60, None)
-                .lines()
-                .count(),
-            2
-        );
-        assert_eq!(unset(SESSION), None);
+        let after = set(Some(b"PingIntervalSecs=60\nPingInterval=0\n"), 60, None);
+        assert_eq!(after.split_inclusive(|byte| *byte == b'\n').count(), 2);
+        assert_eq!(unset(SESSION.as_bytes()), None);
         // What was changed since stays.
-        let edited = set(SESSION, 60, None).replace("Secs=60", "Secs=90");
-        let left = SESSION.replace("Secs=30", "Secs=90");
-        assert_eq!(unset(&edited), Some(Left::Text(left)));
+        let edited = String::from_utf8(set(Some(SESSION.as_bytes()), 60, None)).unwrap();
+        let edited = edited.replace("Secs=60", "Secs=90");
+        let left = SESSION.replace("Secs=30", "Secs=90").into_bytes();
+        assert_eq!(unset(edited.as_bytes()), Some(Left::Text(left)));
+    }
+
+    /// A line of a session's file, ours left out: any bytes, or one of the keys.
+    fn line() -> impl Strategy<Value = Vec<u8>> {
+        let value =
+            prop::collection::vec(any::<u8>().prop_filter("one line", |b| *b != b'\n'), 0..9);
+        let key = prop_oneof![
+            Just(MINUTES),
+            Just(SECONDS),
+            Just(TCP_KEEPALIVE),
+            Just("HostName"),
+            Just("KeepalivectlBefore"),
+            Just(""),
+        ];
+        let end = prop_oneof![Just("\n"), Just("\r\n"), Just("\n\n")];
+        (key, prop_oneof![Just("="), Just("")], value, end).prop_map(|(key, is, value, end)| {
+            [key.as_bytes(), is.as_bytes(), &value, end.as_bytes()].concat()
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_come_back(
+            lines in prop::collection::vec(line(), 0..6),
+            cut in 0usize..3,
+            first in 1u32..=2_147_483,
+            second in 1u32..=2_147_483,
+            tcp_keepalive in any::<Option<bool>>(),
+            new in any::<bool>(),
+        ) {
+            let text = lines.concat();
+            let text = &text[..text.len().saturating_sub(cut)];
+            prop_assume!(Kept::find(text).is_none());
+            let before = (!new).then_some(text);
+            let after = set(before, first, tcp_keepalive);
+            prop_assert_eq!(values("f", &after).effective().alive.interval_s, first);
+            prop_assert_eq!(left(&after), as_before(before));
+            let again = set(Some(&after), second, tcp_keepalive.map(|on| !on));
+            prop_assert_eq!(values("f", &again).effective().alive.interval_s, second);
+            // Where the first changed nothing, the second knows of no other state.
+            prop_assert_eq!(left(&again), as_before(before));
+        }
     }
 
     #[test]

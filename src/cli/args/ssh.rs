@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use keepalivectl::model::duration::{parse_seconds, parse_with_unit};
 use keepalivectl::ops::ssh::client::Scope;
-use keepalivectl::ops::ssh::{self as job, Circumstances, Purpose};
+use keepalivectl::ops::ssh::{self as job, Circumstances, Programs, Purpose};
 use keepalivectl::ssh::pattern::Patterns;
 
 use super::values::{Between, WISH, parse_seconds_u32};
@@ -36,6 +36,26 @@ pub struct Ssh {
     /// What to do
     #[command(subcommand)]
     pub command: SshCommand,
+
+    /// Run this client instead of the installed ssh. Root runs it only if nobody else can
+    /// change it
+    #[arg(long = "ssh", value_name = "PATH", global = true)]
+    ssh_program: Option<PathBuf>,
+
+    /// Run this server instead of the installed sshd. Root runs it only if nobody else can
+    /// change it
+    #[arg(long = "sshd", value_name = "PATH", global = true)]
+    sshd_program: Option<PathBuf>,
+}
+
+impl Ssh {
+    /// Which programs are run.
+    pub fn programs(&self) -> Programs {
+        Programs {
+            ssh: self.ssh_program.clone(),
+            sshd: self.sshd_program.clone(),
+        }
+    }
 }
 
 /// What to do about SSH.
