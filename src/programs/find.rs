@@ -38,14 +38,18 @@ pub struct Found {
 /// Finds a program by its name, or takes the path that was given.
 ///
 /// For root it is looked for in [`FOLDERS`], and it is refused if others than root
-/// can change the file, a link or a folder on its way. For other users their PATH
-/// comes first, and nothing is refused.
+/// can change the file, a link or a folder on its way. A path that was given must end
+/// in the name. For other users their PATH comes first, and nothing is refused.
 ///
 /// # Errors
-/// [`Error::NotFound`], [`Error::Unsafe`], [`Error::Run`].
+/// [`Error::NotFound`], [`Error::Unsafe`], [`Error::Misnamed`], [`Error::Run`].
 pub fn find(name: &str, given: Option<&Path>) -> Result<Found, Error> {
     let is_root = geteuid().is_root();
     let called = match given {
+        Some(path) if is_root && path.file_name() != Some(OsStr::new(name)) => {
+            let (name, program) = (name.to_owned(), path.to_owned());
+            return Err(Error::Misnamed { name, program });
+        }
         Some(path) => absolute(path)?,
         None => search(name, is_root)?,
     };

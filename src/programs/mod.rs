@@ -52,6 +52,19 @@ pub enum Error {
         /// The command that mends it.
         mend: String,
     },
+    /// What was given is called otherwise: who may only choose a program shall not
+    /// have root run any other one.
+    #[error(
+        "root runs as {name} only what is called {name}, and {} is not; if it is meant, make a link \
+         of that name",
+        program.display()
+    )]
+    Misnamed {
+        /// The name that it must have.
+        name: String,
+        /// The program.
+        program: PathBuf,
+    },
     /// It could not be started, or waited for.
     #[error("cannot run {}", program.display())]
     Run {

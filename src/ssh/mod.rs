@@ -52,7 +52,7 @@ pub enum Error {
     #[error("{refused}; or name another with {option} PATH")]
     UnsafeProgram {
         /// Which, and why.
-        refused: programs::Error,
+        refused: Box<programs::Error>,
         /// The option that names another.
         option: &'static str,
     },
@@ -67,7 +67,7 @@ pub enum Error {
         /// The command of a `Match exec` that it was at.
         during: Option<String>,
         /// The cause.
-        source: programs::Error,
+        source: Box<programs::Error>,
     },
     /// A program refuses the configuration.
     #[error("`{command}` refuses: {message}")]

@@ -79,7 +79,7 @@ impl Program<'_> {
         let output = run.output().map_err(|source| Error::NoAnswer {
             command: self.command(arguments),
             during: during(&source),
-            source,
+            source: Box::new(source),
         })?;
         let said = Said {
             stdout: text(&output.stdout),
@@ -123,7 +123,10 @@ impl Program<'_> {
                 packages: self.packages,
                 option,
             },
-            refused @ programs::Error::Unsafe { .. } => Error::UnsafeProgram { refused, option },
+            refused @ programs::Error::Unsafe { .. } => Error::UnsafeProgram {
+                refused: Box::new(refused),
+                option,
+            },
             other => Error::Program(other),
         }
     }

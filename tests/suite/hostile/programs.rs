@@ -171,8 +171,8 @@ sandboxed! {
         fs::remove_file(&told).unwrap();
         // Neither a link's folder nor what it leads to.
         fs::create_dir("/usr/local/open").unwrap();
-        std::os::unix::fs::symlink("../sbin/sshd", "/usr/local/open/link").unwrap();
-        let by_link = " --sshd /usr/local/open/link";
+        std::os::unix::fs::symlink("../sbin/sshd", "/usr/local/open/sshd").unwrap();
+        let by_link = " --sshd /usr/local/open/sshd";
         show(by_link).code(0);
         fs::remove_file(&told).unwrap();
         set_mode("/usr/local/open", 0o777);
@@ -181,8 +181,12 @@ sandboxed! {
         set_mode("/usr/local/sbin/sshd", 0o757);
         show(by_link).code(1).complains("/usr/local/sbin/sshd can be written by everybody");
         assert!(!told.exists(), "it ran");
-        show(" --sshd /usr/local/no").code(1).complains("/usr/local/no");
-        show(" --sshd /usr/local/open").code(1).complains("Permission denied");
+        show(" --sshd /usr/local/no/sshd").code(1).complains("/usr/local/no/sshd");
+        fs::create_dir("/usr/local/open/d").unwrap();
+        fs::create_dir("/usr/local/open/d/sshd").unwrap();
+        show(" --sshd /usr/local/open/d/sshd").code(1).complains("Permission denied");
+        // Who may choose an sshd through sudo shall not choose any program.
+        show(" --sshd /usr/bin/env").code(1).complains("only what is called sshd");
     }
 }
 
