@@ -3,6 +3,7 @@
 
 mod boot;
 mod configurations;
+mod halfway;
 mod output;
 mod programs;
 mod sockets;
