@@ -91,7 +91,7 @@ fn with_own_key(sshd: Program<'_>, arguments: &[String]) -> Result<(Dump, String
 /// Has sshd check its configuration.
 ///
 /// # Errors
-/// [`Error::Refused`](super::Error::Refused), with what it says.
+/// [`Error::Refused`], with what it says.
 pub fn check(sshd: Program<'_>) -> Result<()> {
     sshd.ask(&["-t"], With::default()).map(drop)
 }

@@ -39,12 +39,22 @@ pub struct Ssh {
 
     /// Run this client instead of the installed ssh. Root runs it only if nobody else can
     /// change it
-    #[arg(long = "ssh", value_name = "PATH", global = true)]
+    #[arg(
+        long = "ssh",
+        value_name = "PATH",
+        global = true,
+        help_heading = "Programs"
+    )]
     ssh_program: Option<PathBuf>,
 
     /// Run this server instead of the installed sshd. Root runs it only if nobody else can
     /// change it
-    #[arg(long = "sshd", value_name = "PATH", global = true)]
+    #[arg(
+        long = "sshd",
+        value_name = "PATH",
+        global = true,
+        help_heading = "Programs"
+    )]
     sshd_program: Option<PathBuf>,
 }
 
@@ -107,7 +117,8 @@ pub struct Show {
     #[arg(value_parser = parse_host, conflicts_with_all = ["server", "putty"])]
     pub host: Option<String>,
 
-    /// Another configuration, as with `ssh -F`; with --server as with `sshd -f`
+    /// Another configuration, as with `ssh -F`; with --server as with `sshd -f`. Through
+    /// sudo it is read as the user who called it
     #[arg(short = 'F', value_name = "FILE", conflicts_with_all = ["putty", "reg"])]
     pub file: Option<PathBuf>,
 
@@ -133,7 +144,8 @@ pub struct Show {
     )]
     pub putty: Option<Option<String>>,
 
-    /// PuTTY's side, in a registry's export
+    /// PuTTY's side, in a registry's export. Through sudo it is read as the user who
+    /// called it
     #[arg(long, value_name = "FILE")]
     pub reg: Option<PathBuf>,
 
