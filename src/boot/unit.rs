@@ -6,11 +6,13 @@
 //! to be installed where all can read it and only root can write it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use nix::sys::stat::FileStat;
 
 use super::Error;
+use crate::chain::chain;
+use crate::programs::{self, Output, Run, writable_by_others};
 use crate::root::{FileError, Root};
 use crate::text::shell;
 
@@ -71,26 +73,60 @@ pub fn is_enabled(root: &Root) -> Result<bool, Error> {
     Ok(linked && runs)
 }
 
-/// Runs systemctl(1), on a machine that systemd runs.
+/// The time in which systemctl(1) must have a job done: more than the 30 s that the
+/// unit has to start.
+const JOB_WITHIN: Duration = Duration::from_secs(40);
+
+/// Has systemctl(1) do a job, on a machine that systemd runs.
 ///
 /// # Errors
 /// [`Error::Systemctl`], with what it said.
 pub fn systemctl(arguments: &[&str]) -> Result<(), Error> {
-    let failed = |message: String| Error::Systemctl {
-        command: arguments.join(" "),
-        message,
-    };
-    // By its full path: whoever runs this is root, with any PATH.
-    let output = Command::new("/usr/bin/systemctl")
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output()
-        .map_err(|e| failed(e.to_string()))?;
+    let output = run_systemctl(arguments, |run| run.limit(JOB_WITHIN))?;
+    succeeded(arguments, &output)
+}
+
+/// The same for a job that undoes another: no signal ends it, and it has less time.
+///
+/// # Errors
+/// [`Error::Systemctl`], with what it said.
+pub fn systemctl_undo(arguments: &[&str]) -> Result<(), Error> {
+    let output = run_systemctl(arguments, |run| run.ignoring_signals())?;
+    succeeded(arguments, &output)
+}
+
+/// Whether a unit is active now.
+///
+/// # Errors
+/// [`Error::Systemctl`] if it cannot be told.
+pub fn is_active(unit: &str) -> Result<bool, Error> {
+    let arguments = ["is-active", "--quiet", unit];
+    let output = run_systemctl(&arguments, |run| run)?;
+    Ok(output.status.success())
+}
+
+fn run_systemctl(
+    arguments: &[&str],
+    with: impl for<'f> FnOnce(Run<'f>) -> Run<'f>,
+) -> Result<Output, Error> {
+    programs::find("systemctl", None)
+        .and_then(|found| with(Run::new(&found, arguments)).output())
+        .map_err(|e| failed(arguments, chain(&e)))
+}
+
+fn succeeded(arguments: &[&str], output: &Output) -> Result<(), Error> {
     if output.status.success() {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(failed(said.trim().replace('\n', " ")))
+    Err(failed(arguments, said.trim().replace('\n', " ")))
+}
+
+fn failed(arguments: &[&str], message: String) -> Error {
+    Error::Systemctl {
+        command: arguments.join(" "),
+        message,
+    }
 }
 
 /// That a unit of that name, if there is one, is one of ours.
@@ -186,20 +222,6 @@ pub fn program(root: &Root, running: &Path) -> Result<PathBuf, Error> {
     Ok(program)
 }
 
-/// Who else than root can write a file or folder of this mode and ownership.
-fn writable_by_others(mode: u32, owner: u32) -> Option<String> {
-    if owner != 0 {
-        return Some(format!("belongs to user {owner}"));
-    }
-    if mode & 0o002 != 0 {
-        return Some("can be written by everybody".to_owned());
-    }
-    if mode & 0o020 != 0 {
-        return Some("can be written by its group".to_owned());
-    }
-    None
-}
-
 /// Where in a chain of folders that ends with a program somebody without any
 /// right of root's is stopped: a folder that cannot be passed, or what is no
 /// readable, executable file.
@@ -224,14 +246,5 @@ mod tests {
         assert!(text.contains("\nExecStart=/usr/bin/keepalivectl boot\n"));
         assert_eq!(text.matches("ExecStart=").count(), 1);
         assert!(text.contains(super::super::dropin::FILE));
-    }
-
-    #[test]
-    fn only_root_may_write_what_runs_at_boot() {
-        assert_eq!(writable_by_others(0o100_755, 0), None);
-        assert!(writable_by_others(0o100_775, 0).is_some());
-        assert!(writable_by_others(0o100_755, 1000).is_some());
-        assert!(writable_by_others(0o42_775, 0).is_some());
-        assert!(writable_by_others(0o41_777, 0).is_some());
     }
 }

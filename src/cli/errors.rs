@@ -116,6 +116,9 @@ fn ssh_advice(link: &(dyn Error + 'static)) -> Option<String> {
         Some(ops::Error::Ssh(ssh::Error::Refused { command, message })) => {
             refused_advice(command, message)
         }
+        Some(ops::Error::Ssh(ssh::Error::NoAnswer {
+            command, during, ..
+        })) => Some(no_answer_advice(command, during.is_some())),
         _ => None,
     }
 }
@@ -142,9 +145,22 @@ fn refused_advice(command: &str, message: &str) -> Option<String> {
                 .to_owned(),
         );
     }
-    // It may not read its own keys.
-    let unprivileged = command.starts_with("sshd") && !geteuid().is_root();
+    // It may not read its own keys. A file that is named is read as the user.
+    let own_files = command.starts_with("sshd") && !command.contains(" -f ");
+    let unprivileged = own_files && !geteuid().is_root();
     unprivileged.then(|| format!("run it as root: sudo {}", command_line()))
+}
+
+/// How to find out why a program does not answer.
+fn no_answer_advice(command: &str, in_match_exec: bool) -> String {
+    match (in_match_exec, command.starts_with("ssh ")) {
+        (true, _) => "make that command end, or leave that file out with -F FILE".to_owned(),
+        (false, true) => format!(
+            "a Match exec or CanonicalizeHostname may wait for something: {} -vvv",
+            command
+        ),
+        (false, false) => format!("to see what it waits for: sudo {command} -ddd"),
+    }
 }
 
 /// A user's own file that is somebody else's. Through sudo it is acted as the user all

@@ -70,7 +70,7 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
         Command::Measure(args) => measure(&root, args, face),
         Command::Profile { command } => profile(&root, command, face),
         Command::Sockets(args) => sockets::sockets(&root, args, face),
-        Command::Ssh(args) => ssh::ssh(&root, &args.command, face),
+        Command::Ssh(args) => ssh::ssh(&root, args, face),
         Command::Netns {
             command: NetnsCommand::List,
         } => face.print(&netns::list(&root)?, render::netns::list),

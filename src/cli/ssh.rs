@@ -6,35 +6,42 @@ use std::process::ExitCode;
 use keepalivectl::model::check::Verdict;
 use keepalivectl::ops;
 use keepalivectl::ops::ssh::client::Scope;
-use keepalivectl::ops::ssh::{self as job, SetReport, Subject, UnsetReport};
+use keepalivectl::ops::ssh::{self as job, Programs, SetReport, Subject, UnsetReport};
 use keepalivectl::root::Root;
 use keepalivectl::ssh::{caller, client, putty, server};
 
-use super::args::{self, IntervalAndCount, SetWhose, Show, SshCommand, UnsetWhose};
+use super::args::{self, IntervalAndCount, SetWhose, Show, Ssh, SshCommand, UnsetWhose};
 use super::output::{Face, Failure};
 use super::{render, so};
 
 /// Shows them, sets them, or plans.
-pub fn ssh(root: &Root, command: &SshCommand, face: &Face) -> Result<ExitCode, Failure> {
-    match command {
-        SshCommand::Show(show) => look(root, show, face),
-        SshCommand::Set { whose } => set(root, whose, face),
-        SshCommand::Unset { whose } => unset(root, whose, face),
+pub fn ssh(root: &Root, args: &Ssh, face: &Face) -> Result<ExitCode, Failure> {
+    let programs = &args.programs();
+    match &args.command {
+        SshCommand::Show(show) => look(root, programs, show, face),
+        SshCommand::Set { whose } => set(root, programs, whose, face),
+        SshCommand::Unset { whose } => unset(root, programs, whose, face),
         SshCommand::Options(IntervalAndCount { interval, count }) => {
             let options = client::options(interval.interval, *count);
             face.print(&options, |options| render::ssh::options(options))
         }
         SshCommand::Plan(plan) => {
-            let report = job::plan(root, &plan.purpose())?;
+            let report = job::plan(root, programs, &plan.purpose())?;
             face.print(&report, render::ssh::plan)
         }
     }
 }
 
-fn look(root: &Root, show: &Show, face: &Face) -> Result<ExitCode, Failure> {
-    let home = match show.server || show.reg.is_some() {
-        true => None,
-        false => callers_home()?,
+fn look(root: &Root, programs: &Programs, show: &Show, face: &Face) -> Result<ExitCode, Failure> {
+    let home = match (show.server, &show.file, &show.reg) {
+        // Its own files, and its host keys, are root's.
+        (true, None, _) => None,
+        // A file that is named is the caller's to read, and nobody's home counts.
+        (true, Some(_), _) | (_, _, Some(_)) => {
+            caller::act_as_caller().map_err(ops::Error::from)?;
+            None
+        }
+        _ => callers_home(programs)?,
     };
     let subject = if show.server {
         Subject::Server(server::Asked {
@@ -56,7 +63,7 @@ fn look(root: &Root, show: &Show, face: &Face) -> Result<ExitCode, Failure> {
             home,
         })
     };
-    let report = job::show(root, &subject, &show.circumstances())?;
+    let report = job::show(root, programs, &subject, &show.circumstances())?;
     face.print(&report, render::ssh::show)?;
     let safe = report
         .verdict
@@ -64,15 +71,25 @@ fn look(root: &Root, show: &Show, face: &Face) -> Result<ExitCode, Failure> {
     Ok(so(safe))
 }
 
-fn set(root: &Root, whose: &SetWhose, face: &Face) -> Result<ExitCode, Failure> {
+fn set(
+    root: &Root,
+    programs: &Programs,
+    whose: &SetWhose,
+    face: &Face,
+) -> Result<ExitCode, Failure> {
     let report = match whose {
         SetWhose::Client {
             values,
             place,
             dry_run,
         } => {
-            let home = home_for(place.scope())?;
-            job::client::set(root, &args::client(values, place, home), dry_run.dry_run)
+            let home = home_for(programs, place.scope())?;
+            job::client::set(
+                root,
+                programs,
+                &args::client(values, place, home),
+                dry_run.dry_run,
+            )
         }
         SetWhose::Server {
             interval,
@@ -84,7 +101,7 @@ fn set(root: &Root, whose: &SetWhose, face: &Face) -> Result<ExitCode, Failure> 
         } => {
             let values = (interval.interval, *count);
             let wanted = args::server(values, tcp_keepalive.tcp_keepalive, *edit_main, *reload);
-            job::server::set(root, &wanted, dry_run.dry_run)
+            job::server::set(root, programs, &wanted, dry_run.dry_run)
         }
         SetWhose::Putty {
             session,
@@ -98,7 +115,7 @@ fn set(root: &Root, whose: &SetWhose, face: &Face) -> Result<ExitCode, Failure> 
                 interval_s: interval.interval,
                 tcp_keepalive: tcp_keepalive.tcp_keepalive,
                 reg: reg.clone(),
-                home: callers_home()?,
+                home: callers_home(programs)?,
             };
             job::putty::set(root, &wanted, dry_run.dry_run)
         }
@@ -107,17 +124,28 @@ fn set(root: &Root, whose: &SetWhose, face: &Face) -> Result<ExitCode, Failure> 
     face.print_done::<SetReport>(&report, changed, render::ssh::set)
 }
 
-fn unset(root: &Root, whose: &UnsetWhose, face: &Face) -> Result<ExitCode, Failure> {
+fn unset(
+    root: &Root,
+    programs: &Programs,
+    whose: &UnsetWhose,
+    face: &Face,
+) -> Result<ExitCode, Failure> {
     let report = match whose {
         UnsetWhose::Client { place, dry_run } => {
-            home_for(place.scope())?;
-            job::client::unset(root, place.hosts(), place.scope(), dry_run.dry_run)
+            home_for(programs, place.scope())?;
+            job::client::unset(
+                root,
+                programs,
+                place.hosts(),
+                place.scope(),
+                dry_run.dry_run,
+            )
         }
         UnsetWhose::Server { reload, dry_run } => {
-            job::server::unset(root, *reload, dry_run.dry_run)
+            job::server::unset(root, programs, *reload, dry_run.dry_run)
         }
         UnsetWhose::Putty { session, dry_run } => {
-            let home = callers_home()?;
+            let home = callers_home(programs)?;
             let session = session_name(session);
             job::putty::unset(root, &session, home.as_deref(), dry_run.dry_run)
         }
@@ -135,18 +163,20 @@ fn session_name(word: &str) -> String {
 }
 
 /// A user's own files are that user's, also through sudo; the system's are root's.
-fn home_for(scope: Scope) -> Result<Option<PathBuf>, Failure> {
+fn home_for(programs: &Programs, scope: Scope) -> Result<Option<PathBuf>, Failure> {
     match scope {
-        Scope::User => callers_home(),
+        Scope::User => callers_home(programs),
         Scope::System => Ok(None),
     }
 }
 
 /// The folder of the user who called sudo, if somebody did; from here on this process
 /// is that user's.
-fn callers_home() -> Result<Option<PathBuf>, Failure> {
+fn callers_home(programs: &Programs) -> Result<Option<PathBuf>, Failure> {
     match caller::act_as_caller().map_err(ops::Error::from)? {
-        true => Ok(Some(client::home().map_err(ops::Error::from)?)),
+        true => Ok(Some(
+            client::home(programs.ssh()).map_err(ops::Error::from)?,
+        )),
         false => Ok(None),
     }
 }

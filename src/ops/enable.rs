@@ -7,8 +7,9 @@ use serde::Serialize;
 use super::apply::{self, ApplyReport, remember_and_carry_out, remember_while};
 use super::files::{Change, FilePlan};
 use super::{Error, Result, harmless, profiles, rate_at_boot, require_machine, warnings};
+use crate::boot::lock::{self, Lock};
 use crate::boot::next::{Next, Sources};
-use crate::boot::{dropin, lock, unit};
+use crate::boot::{dropin, unit};
 use crate::chain::chain;
 use crate::kernel::{keepalive, netns, signals};
 use crate::model::{Profile, ProfileName, Settings, Values};
@@ -186,8 +187,8 @@ fn run(
     let plan = if options.dry_run {
         plan()?
     } else {
-        let _lock = lock::take(root)?;
-        carry_out(root, plan()?)?
+        let lock = lock::take(root)?;
+        carry_out(root, lock, plan()?)?
     };
     let (name, settings) = plan.profile.map(|p| (p.name, p.settings)).unzip();
     let now = plan.now;
@@ -207,9 +208,9 @@ fn run(
 }
 
 /// Files, then the kernel; what fails undoes what came before it. Returns the
-/// plan, with what is worth knowing added. The caller holds the lock, which the
-/// unit in its sandbox does not ask for.
-fn carry_out(root: &Root, mut plan: KeepPlan) -> Result<KeepPlan> {
+/// plan, with what is worth knowing added. The unit in its sandbox does not ask for
+/// the lock.
+fn carry_out(root: &Root, lock: Lock, mut plan: KeepPlan) -> Result<KeepPlan> {
     if let Some(now) = &plan.now {
         keepalive::check_writable(now.before, now.after)?;
     }
@@ -226,10 +227,12 @@ fn carry_out(root: &Root, mut plan: KeepPlan) -> Result<KeepPlan> {
         Some(now) => start_unit(root, now).map_err(|e| {
             let e = plan.files.undo_all(root, e);
             // systemd goes on with the files as they were, or says so itself.
-            let _ = unit::systemctl(&["daemon-reload"]);
+            let _ = unit::systemctl_undo(&["daemon-reload"]);
             e
         })?,
         None => {
+            // All is written: nobody has to wait for systemd.
+            drop(lock);
             let told = tell_systemd(&plan);
             plan.warnings.extend(told.err().map(|e| e.to_string()));
         }
@@ -255,8 +258,10 @@ fn run_unit(wanted: Settings) -> Result<()> {
     }
 }
 
-/// A unit that failed may have written all the same.
+/// A unit that failed may have written all the same, and one that was given up may
+/// be about to.
 fn undo_unit(before: Values, cause: Error) -> Error {
+    let _ = unit::systemctl_undo(&["stop", unit::NAME]);
     let go_back = || -> Result<()> {
         let in_force = keepalive::read()?;
         if in_force != before {

@@ -58,11 +58,16 @@ impl Change {
     ///
     /// # Errors
     /// What stands there cannot be read.
-    pub fn edit(root: &Root, file: &Path, text: String, new_mode: u32) -> Result<Change> {
+    pub fn edit(
+        root: &Root,
+        file: &Path,
+        text: impl Into<Vec<u8>>,
+        new_mode: u32,
+    ) -> Result<Change> {
         let before = root.read(file, LIMIT)?;
         Ok(Change::Write {
             file: file.to_owned(),
-            text: text.into_bytes(),
+            text: text.into(),
             mode: before.map_or(new_mode, |before| before.mode),
         })
     }

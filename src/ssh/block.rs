@@ -193,9 +193,9 @@ impl Block<'_> {
 
 /// What is left of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Left {
+pub enum Left<T = String> {
     /// A text, which may be empty.
-    Text(String),
+    Text(T),
     /// Nothing: there was no file before.
     Nothing,
 }

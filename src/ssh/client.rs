@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::dump::Dump;
 use super::effective::{Effective, Keyword, Source, origins};
-use super::program::{SSH, word};
+use super::program::{Program, With, word};
 use super::trace;
 use super::{Error, Result, read_text};
 use crate::model::ssh::{Habits, Side};
@@ -38,8 +38,8 @@ pub struct Asked {
 /// What is in effect for a host.
 ///
 /// # Errors
-/// There is no ssh, or it refuses its configuration.
-pub fn read(asked: &Asked) -> Result<Effective> {
+/// There is no ssh, it gives no answer, or it refuses its configuration.
+pub fn read(ssh: Program<'_>, asked: &Asked) -> Result<Effective> {
     let mut arguments: Vec<String> = ["-G", "-vvv"].map(str::to_owned).into();
     if let Some(file) = &asked.file {
         arguments.extend(["-F".to_owned(), word(file)]);
@@ -53,7 +53,11 @@ pub fn read(asked: &Asked) -> Result<Effective> {
     }
     let host = asked.host.as_deref().unwrap_or(ANY_HOST);
     arguments.extend(["--".to_owned(), host.to_owned()]);
-    let (dump, told) = Dump::of(&SSH, &arguments, asked.home.as_deref())?;
+    let with = With {
+        home: asked.home.as_deref(),
+        ..With::default()
+    };
+    let (dump, told) = Dump::of(ssh, &arguments, with)?;
     let mut alive = dump.alive(Side::Client, Habits::CLIENT)?;
     alive.socket_here = proxy(&dump).is_none();
     let given = |keyword| asked.options.iter().any(|option| sets(option, keyword));
@@ -132,9 +136,9 @@ fn sets(option: &str, keyword: Keyword) -> bool {
 ///
 /// # Errors
 /// There is no ssh, or it does not say.
-pub fn home() -> Result<PathBuf> {
+pub fn home(ssh: Program<'_>) -> Result<PathBuf> {
     let arguments = ["-G", "-F", "none", "-o", "ControlPath=%d/", ANY_HOST];
-    let (dump, _) = Dump::of(&SSH, &arguments, None)?;
+    let (dump, _) = Dump::of(ssh, &arguments, With::default())?;
     let told = dump.value("controlpath").map(PathBuf::from);
     let home = told.ok_or_else(|| dump.not_told("the user's folder"))?;
     home.canonicalize().map_err(|source| {

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 
-use super::program::{Home, Program};
+use super::program::{Program, With};
 use super::{Error, Keyword, Result};
 use crate::model::ssh::{Alive, Habits, Side};
 
@@ -17,11 +17,11 @@ pub struct Dump {
 impl Dump {
     /// What a program prints, and what it tells on standard error.
     pub fn of<S: AsRef<OsStr>>(
-        program: &Program,
+        program: Program<'_>,
         arguments: &[S],
-        home: Home<'_>,
+        with: With<'_>,
     ) -> Result<(Dump, String)> {
-        let said = program.ask(arguments, home)?;
+        let said = program.ask(arguments, with)?;
         let dump = Dump {
             command: program.command(arguments),
             text: said.stdout,

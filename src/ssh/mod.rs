@@ -24,6 +24,7 @@ use thiserror::Error;
 
 pub use effective::{Effective, Keyword, Line, Origin, Source};
 
+use crate::programs;
 use crate::root::{FileError, Root};
 
 /// What went wrong with a configuration of SSH.
@@ -33,20 +34,40 @@ pub enum Error {
     #[error(transparent)]
     File(#[from] FileError),
     /// A program is not installed.
-    #[error("there is no {name} on this machine; install it: {packages}")]
+    #[error(
+        "there is no {name} in {}; install it: {packages}; or name it with {option} PATH",
+        places.join(", ")
+    )]
     NoProgram {
         /// Its name.
-        name: &'static str,
+        name: String,
+        /// Where it was looked for.
+        places: Vec<String>,
         /// What brings it, on which distribution.
         packages: &'static str,
+        /// The option that names it.
+        option: &'static str,
     },
-    /// A program could not be started.
-    #[error("cannot run {}", program.display())]
-    Run {
-        /// The program.
-        program: PathBuf,
+    /// Others than root could have changed a program that root is to run.
+    #[error("{refused}; or name another with {option} PATH")]
+    UnsafeProgram {
+        /// Which, and why.
+        refused: Box<programs::Error>,
+        /// The option that names another.
+        option: &'static str,
+    },
+    /// A program cannot be found or run.
+    #[error(transparent)]
+    Program(programs::Error),
+    /// A program gave no answer.
+    #[error("`{command}` gave no answer{}", while_at(during))]
+    NoAnswer {
+        /// The command.
+        command: String,
+        /// The command of a `Match exec` that it was at.
+        during: Option<String>,
         /// The cause.
-        source: io::Error,
+        source: Box<programs::Error>,
     },
     /// A program refuses the configuration.
     #[error("`{command}` refuses: {message}")]
@@ -138,9 +159,19 @@ pub enum Error {
         /// The cause.
         source: io::Error,
     },
+    /// The groups of the user who called sudo cannot be told.
+    #[error("cannot ask id(1) for the groups of the user who called sudo")]
+    Groups(#[source] programs::Error),
 }
 
 type Result<T> = std::result::Result<T, Error>;
+
+fn while_at(command: &Option<String>) -> String {
+    match command {
+        Some(command) => format!(" while it ran the command of a Match exec, `{command}`"),
+        None => String::new(),
+    }
+}
 
 fn perhaps(others: &[String]) -> String {
     match others {
@@ -174,19 +205,27 @@ pub fn lossy(root: &Root, file: &std::path::Path) -> Result<Option<String>> {
     Ok(content.map(|content| String::from_utf8_lossy(&content.bytes).into_owned()))
 }
 
-/// The text of a file that is to be edited; none if there is none.
+/// The bytes of a file that is to be edited; none if there is none.
 ///
 /// # Errors
-/// It cannot be read, is no regular file, a link, or no text.
-pub fn text(root: &Root, file: &std::path::Path) -> Result<Option<String>> {
+/// It cannot be read, is no regular file, or a link.
+fn bytes(root: &Root, file: &std::path::Path) -> Result<Option<Vec<u8>>> {
     if root.link_target(file)?.is_some() {
         let path = root.display(file);
         return Err(FileError::Link { path }.into());
     }
-    let Some(content) = root.read(file, LIMIT)? else {
+    Ok(root.read(file, LIMIT)?.map(|content| content.bytes))
+}
+
+/// The text of a file that is to be edited; none if there is none.
+///
+/// # Errors
+/// As of its bytes, or it is no text.
+pub fn text(root: &Root, file: &std::path::Path) -> Result<Option<String>> {
+    let Some(bytes) = bytes(root, file)? else {
         return Ok(None);
     };
-    String::from_utf8(content.bytes).map(Some).map_err(|e| {
+    String::from_utf8(bytes).map(Some).map_err(|e| {
         let good = &e.as_bytes()[..e.utf8_error().valid_up_to()];
         Error::NotText {
             file: root.display(file),

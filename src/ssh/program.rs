@@ -1,15 +1,12 @@
-//! The real programs: where they are, and what they say.
+//! OpenSSH's programs: which are run, and what they say.
 
 use std::ffi::OsStr;
-use std::os::unix::fs::PermissionsExt;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use super::{Error, Result};
+use crate::programs::{self, Run};
 use crate::text::shell;
-
-/// A user's own folder, for a program to run with as its HOME.
-pub type Home<'h> = Option<&'h Path>;
 
 /// What a run printed.
 pub struct Said {
@@ -19,59 +16,72 @@ pub struct Said {
     pub stderr: String,
 }
 
-/// One of OpenSSH's programs.
-pub struct Program {
-    name: &'static str,
-    packages: &'static str,
+/// Which of OpenSSH's programs are run, where the usual ones are not meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Programs {
+    /// The client.
+    pub ssh: Option<PathBuf>,
+    /// The server.
+    pub sshd: Option<PathBuf>,
 }
 
-/// The client.
-pub const SSH: Program = Program {
-    name: "ssh",
-    packages: "openssh-client (Debian, Ubuntu), openssh-clients (Fedora, RHEL, SUSE), openssh (Arch)",
-};
-
-/// The server.
-pub const SSHD: Program = Program {
-    name: "sshd",
-    packages: "openssh-server (Debian, Ubuntu, Fedora, RHEL, SUSE), openssh (Arch)",
-};
-
-/// Where a server is that a plain user's PATH does not name.
-const ALSO: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
-
-impl Program {
-    /// Where it is, by PATH: the one that the user starts. `sshd` wants its full
-    /// path.
-    fn path(&self) -> Result<PathBuf> {
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let folders = std::env::split_paths(&path).chain(ALSO.map(PathBuf::from));
-        let runs = |path: &PathBuf| {
-            let found = path.metadata();
-            path.is_absolute()
-                && found
-                    .is_ok_and(|found| found.is_file() && found.permissions().mode() & 0o111 != 0)
-        };
-        let found = folders.map(|folder| folder.join(self.name)).find(runs);
-        found.ok_or(Error::NoProgram {
-            name: self.name,
-            packages: self.packages,
-        })
+impl Programs {
+    /// The client.
+    pub fn ssh(&self) -> Program<'_> {
+        Program {
+            name: "ssh",
+            option: "--ssh",
+            packages: "openssh-client (Debian, Ubuntu), openssh-clients (Fedora, RHEL, SUSE), openssh \
+                       (Arch)",
+            given: self.ssh.as_deref(),
+        }
     }
 
+    /// The server.
+    pub fn sshd(&self) -> Program<'_> {
+        Program {
+            name: "sshd",
+            option: "--sshd",
+            packages: "openssh-server (Debian, Ubuntu, Fedora, RHEL, SUSE), openssh (Arch)",
+            given: self.sshd.as_deref(),
+        }
+    }
+}
+
+/// One of OpenSSH's programs.
+#[derive(Debug, Clone, Copy)]
+pub struct Program<'p> {
+    name: &'static str,
+    /// The option that names another one.
+    option: &'static str,
+    packages: &'static str,
+    given: Option<&'p Path>,
+}
+
+/// What a program runs with.
+#[derive(Debug, Default)]
+pub struct With<'h> {
+    /// A user's own folder, as its HOME.
+    pub home: Option<&'h Path>,
+    /// A file, as its standard input.
+    pub stdin: Option<OwnedFd>,
+}
+
+impl Program<'_> {
     /// Runs it and takes what it prints, whether it succeeds or not.
     ///
     /// # Errors
-    /// [`Error::NoProgram`], [`Error::Run`].
-    pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S], home: Home<'_>) -> Result<(bool, Said)> {
-        let program = self.path()?;
-        let output = Command::new(&program)
-            .args(arguments)
-            .envs(home.map(|home| ("HOME", home)))
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|source| Error::Run { program, source })?;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    /// [`Error::NoProgram`], [`Error::UnsafeProgram`], [`Error::NoAnswer`].
+    pub fn run<S: AsRef<OsStr>>(&self, arguments: &[S], with: With<'_>) -> Result<(bool, Said)> {
+        let found = programs::find(self.name, self.given).map_err(|e| self.not_found(e))?;
+        let run = Run::new(&found, arguments)
+            .home(with.home)
+            .stdin(with.stdin);
+        let output = run.output().map_err(|source| Error::NoAnswer {
+            command: self.command(arguments),
+            during: during(&source),
+            source: Box::new(source),
+        })?;
         let said = Said {
             stdout: text(&output.stdout),
             stderr: text(&output.stderr),
@@ -83,8 +93,8 @@ impl Program {
     ///
     /// # Errors
     /// [`Error::Refused`] too, with its message.
-    pub fn ask<S: AsRef<OsStr>>(&self, arguments: &[S], home: Home<'_>) -> Result<Said> {
-        match self.run(arguments, home)? {
+    pub fn ask<S: AsRef<OsStr>>(&self, arguments: &[S], with: With<'_>) -> Result<Said> {
+        match self.run(arguments, with)? {
             (true, said) => Ok(said),
             (false, said) => Err(Error::Refused {
                 command: self.command(arguments),
@@ -93,16 +103,54 @@ impl Program {
         }
     }
 
-    /// The command, as a person would type it, without what asks for a trace.
+    /// The command, as a person would type it, without what is only asked for here.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: &[S]) -> String {
         let words = arguments.iter().map(AsRef::as_ref);
-        let words = words.filter(|word| !TRACE.iter().any(|trace| word == trace));
+        let hidden = TRACE.into_iter().chain(OWN_KEY);
+        let words = words.filter(|word| !hidden.clone().any(|hidden| *word == hidden));
         shell::command([OsStr::new(self.name)].into_iter().chain(words))
+    }
+
+    fn not_found(&self, error: programs::Error) -> Error {
+        let option = self.option;
+        match error {
+            programs::Error::NotFound { name, places } => Error::NoProgram {
+                name,
+                places,
+                packages: self.packages,
+                option,
+            },
+            refused @ programs::Error::Unsafe { .. } => Error::UnsafeProgram {
+                refused: Box::new(refused),
+                option,
+            },
+            other => Error::Program(other),
+        }
     }
 }
 
 /// What asks the client and the server for a trace of what they read.
 pub const TRACE: [&str; 2] = ["-vvv", "-ddd"];
+
+/// What has the server take the host key that is its standard input.
+pub const OWN_KEY: [&str; 2] = ["-h", "/proc/self/fd/0"];
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The command of a `Match exec` that a client was at when it was given up, by its
+/// trace (`execute_in_shell` in readconf.c).
+fn during(error: &programs::Error) -> Option<String> {
+    let programs::Error::TooSlow { stderr, .. } = error else {
+        return None;
+    };
+    let told = text(stderr);
+    let (_, after) = told.rsplit_once(": Executing command: '")?;
+    let (command, after) = after.split_once("'\n").or(after.split_once("'\r\n"))?;
+    let ended = after.contains(": command returned status ");
+    (!ended).then(|| command.to_owned())
+}
 
 /// What a program complained of, without its trace.
 fn message(stderr: &str) -> String {
@@ -126,4 +174,24 @@ fn message(stderr: &str) -> String {
 /// A path as an argument.
 pub(super) fn word(path: &Path) -> String {
     path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_that_hangs_is_named() {
+        let limit = programs::ANSWER_WITHIN;
+        let during = |told: &str| {
+            let stderr = told.into();
+            super::during(&programs::Error::TooSlow { limit, stderr })
+        };
+        let told = "debug1: Reading configuration data f\r\n\
+                    debug1: Executing command: 'sleep 1000'\r\n";
+        assert_eq!(during(told).as_deref(), Some("sleep 1000"));
+        let ended = format!("{told}debug3: command returned status 0\r\n");
+        assert_eq!(during(&ended), None);
+        assert_eq!(during("debug1: Reading configuration data f\r\n"), None);
+    }
 }

@@ -1,13 +1,20 @@
 //! OpenSSH's server: what `sshd -T` says, and where it comes from.
 
+use std::fs::{File, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+
+use nix::sys::memfd::{MFdFlags, memfd_create};
+use nix::unistd::geteuid;
 
 use super::dump::Dump;
 use super::effective::{Effective, Keyword, origins};
-use super::program::{SSHD, word};
+use super::program::{OWN_KEY, Program, With, word};
 use super::trace::{self, split as words};
-use super::{Result, read_text};
+use super::{Error, Result, read_text};
 use crate::model::ssh::{Habits, Side};
+use crate::root::FileError;
 
 /// The server's file.
 pub const MAIN: &str = "/etc/ssh/sshd_config";
@@ -26,8 +33,9 @@ pub struct Asked {
 /// What the next connection meets once sshd has read its files again.
 ///
 /// # Errors
-/// There is no sshd, it refuses its configuration, or may not read it.
-pub fn read(asked: &Asked) -> Result<Effective> {
+/// There is no sshd, it gives no answer, refuses its configuration, or may not read
+/// it.
+pub fn read(sshd: Program<'_>, asked: &Asked) -> Result<Effective> {
     let mut arguments: Vec<String> = ["-T", "-ddd"].map(str::to_owned).into();
     if let Some(file) = &asked.file {
         arguments.extend(["-f".to_owned(), word(file)]);
@@ -35,30 +43,65 @@ pub fn read(asked: &Asked) -> Result<Effective> {
     if let Some(connection) = &asked.connection {
         arguments.extend(["-C".to_owned(), connection.clone()]);
     }
-    let (dump, told) = Dump::of(&SSHD, &arguments, None)?;
+    let (dump, told) = match asked.file.is_some() && !geteuid().is_root() {
+        true => with_own_key(sshd, &arguments)?,
+        false => Dump::of(sshd, &arguments, With::default())?,
+    };
     let met = trace::server(&told, read_text);
     Ok(Effective {
-        alive: dump.alive(Side::Server, habits()?)?,
+        alive: dump.alive(Side::Server, habits(sshd)?)?,
         origins: origins(Side::Server, &dump, &met, |_| false),
         warnings: dump.timeouts(),
         met,
     })
 }
 
+/// A host key that is no secret: that of the first test in RFC 8032, section 7.1. sshd
+/// wants one to read a file with, and only root may read the machine's.
+const KEY: &str = "-----BEGIN OPENSSH PRIVATE KEY-----
+b3BlbnNzaC1rZXktdjEAAAAABG5vbmUAAAAEbm9uZQAAAAAAAAABAAAAMwAAAAtzc2gtZWQyNTUxOQ
+AAACDXWpgBgrEKt9VL/tPJZAc6DuFy89qmIyWvAhpo9wdRGgAAAIgAAAAAAAAAAAAAAAtzc2gtZWQy
+NTUxOQAAACDXWpgBgrEKt9VL/tPJZAc6DuFy89qmIyWvAhpo9wdRGgAAAECdYbGd7/1aYLqESvSS7C
+zEREnFaXsyaRlwO6wDHK5/YNdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1EaAAAAAAECAwQF
+-----END OPENSSH PRIVATE KEY-----
+";
+
+/// What sshd says of a file, run by a plain user: so it reads that file and all that it
+/// includes as that user.
+fn with_own_key(sshd: Program<'_>, arguments: &[String]) -> Result<(Dump, String)> {
+    let failed = |source: io::Error| {
+        let path = PathBuf::from("memfd:host-key");
+        Error::File(FileError::Write { path, source })
+    };
+    let memory = memfd_create("host-key", MFdFlags::MFD_CLOEXEC).map_err(|e| failed(e.into()))?;
+    let mut file = File::from(memory);
+    // sshd takes no key that others can read.
+    file.set_permissions(Permissions::from_mode(0o600))
+        .and_then(|()| file.write_all(KEY.as_bytes()))
+        .map_err(failed)?;
+    let with = With {
+        stdin: Some(file.into()),
+        ..With::default()
+    };
+    let key = OWN_KEY.map(str::to_owned);
+    let arguments: Vec<String> = arguments.iter().cloned().chain(key).collect();
+    Dump::of(sshd, &arguments, with)
+}
+
 /// Has sshd check its configuration.
 ///
 /// # Errors
-/// [`Error::Refused`](super::Error::Refused), with what it says.
-pub fn check() -> Result<()> {
-    SSHD.ask(&["-t"], None).map(drop)
+/// [`Error::Refused`], with what it says.
+pub fn check(sshd: Program<'_>) -> Result<()> {
+    sshd.ask(&["-t"], With::default()).map(drop)
 }
 
 /// The file in which a running server keeps its number; none if it keeps none.
 ///
 /// # Errors
 /// As [`read`].
-pub fn pid_file() -> Result<Option<PathBuf>> {
-    let (dump, _) = Dump::of(&SSHD, &["-T"], None)?;
+pub fn pid_file(sshd: Program<'_>) -> Result<Option<PathBuf>> {
+    let (dump, _) = Dump::of(sshd, &["-T"], With::default())?;
     let told = dump.value("pidfile").filter(|file| *file != "none");
     Ok(told.map(PathBuf::from))
 }
@@ -68,8 +111,8 @@ pub fn pid_file() -> Result<Option<PathBuf>> {
 ///
 /// # Errors
 /// There is no sshd.
-pub fn habits() -> Result<Habits> {
-    let (_, said) = SSHD.run(&["-V"], None)?;
+pub fn habits(sshd: Program<'_>) -> Result<Habits> {
+    let (_, said) = sshd.run(&["-V"], With::default())?;
     let told = [said.stderr, said.stdout];
     let version = told.iter().find_map(|text| parse_version(text));
     Ok(Habits::of_server(version))

@@ -18,6 +18,7 @@ mod enable;
 mod faults;
 mod fixture;
 mod hostile;
+mod installed;
 mod measure;
 mod netns;
 mod pair;

@@ -100,6 +100,20 @@ pub fn in_new_namespaces(command: &mut Command) {
     unsafe { command.pre_exec(enter) };
 }
 
+/// Starts a command as user 1000 of a new user namespace, who has what its caller has
+/// and no right over others.
+pub fn as_plain_user(command: &mut Command) -> &mut Command {
+    let (uid, gid) = (geteuid(), getegid());
+    let enter = move || {
+        unshare(CloneFlags::CLONE_NEWUSER)?;
+        fs::write("/proc/self/setgroups", "deny")?;
+        fs::write("/proc/self/uid_map", format!("1000 {uid} 1"))?;
+        fs::write("/proc/self/gid_map", format!("1000 {gid} 1"))
+    };
+    // SAFETY: the child has one thread, and glibc's fork leaves malloc usable.
+    unsafe { command.pre_exec(enter) }
+}
+
 /// A process in a network namespace of its own that this one may enter.
 pub fn sleeping_in_new_namespaces() -> Child {
     let mut command = Command::new("/bin/sleep");
@@ -139,7 +153,8 @@ fn furnish() {
     }
 }
 
-fn tmpfs(on: &Path) {
+/// Mounts an empty file system of one's own.
+pub fn tmpfs(on: &Path) {
     let none = None::<&str>;
     mount(Some("tmpfs"), on, Some("tmpfs"), MsFlags::empty(), none).unwrap();
 }

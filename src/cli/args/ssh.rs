@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::{Args, Subcommand};
 use keepalivectl::model::duration::{parse_seconds, parse_with_unit};
 use keepalivectl::ops::ssh::client::Scope;
-use keepalivectl::ops::ssh::{self as job, Circumstances, Purpose};
+use keepalivectl::ops::ssh::{self as job, Circumstances, Programs, Purpose};
 use keepalivectl::ssh::pattern::Patterns;
 
 use super::values::{Between, WISH, parse_seconds_u32};
@@ -36,6 +36,36 @@ pub struct Ssh {
     /// What to do
     #[command(subcommand)]
     pub command: SshCommand,
+
+    /// Run this client instead of the installed ssh. Root runs it only if nobody else can
+    /// change it
+    #[arg(
+        long = "ssh",
+        value_name = "PATH",
+        global = true,
+        help_heading = "Programs"
+    )]
+    ssh_program: Option<PathBuf>,
+
+    /// Run this server instead of the installed sshd. Root runs it only if nobody else can
+    /// change it
+    #[arg(
+        long = "sshd",
+        value_name = "PATH",
+        global = true,
+        help_heading = "Programs"
+    )]
+    sshd_program: Option<PathBuf>,
+}
+
+impl Ssh {
+    /// Which programs are run.
+    pub fn programs(&self) -> Programs {
+        Programs {
+            ssh: self.ssh_program.clone(),
+            sshd: self.sshd_program.clone(),
+        }
+    }
 }
 
 /// What to do about SSH.
@@ -87,7 +117,8 @@ pub struct Show {
     #[arg(value_parser = parse_host, conflicts_with_all = ["server", "putty"])]
     pub host: Option<String>,
 
-    /// Another configuration, as with `ssh -F`; with --server as with `sshd -f`
+    /// Another configuration, as with `ssh -F`; with --server as with `sshd -f`. Through
+    /// sudo it is read as the user who called it
     #[arg(short = 'F', value_name = "FILE", conflicts_with_all = ["putty", "reg"])]
     pub file: Option<PathBuf>,
 
@@ -113,7 +144,8 @@ pub struct Show {
     )]
     pub putty: Option<Option<String>>,
 
-    /// PuTTY's side, in a registry's export
+    /// PuTTY's side, in a registry's export. Through sudo it is read as the user who
+    /// called it
     #[arg(long, value_name = "FILE")]
     pub reg: Option<PathBuf>,
 

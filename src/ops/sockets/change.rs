@@ -16,6 +16,7 @@ use serde::Serialize;
 use super::report::{Here, SocketReport};
 use super::scan::{Reader, Scan, Seen, find_owners, into_inner, lock};
 use super::{Filter, Scope, Unseen};
+use crate::chain::chain;
 use crate::kernel::signals::{Requests, Signal};
 use crate::kernel::sock_diag::{Socket, TcpState};
 use crate::kernel::taken::{self, Done, Job, Options, Stalls, Target};
@@ -125,7 +126,10 @@ pub fn change(
         work.part(reader, found);
         work.go_on()
     })?;
-    work.find_lost(scope)?;
+    // By now sockets are changed, so what fails is told of those that are left.
+    if let Err(e) = work.find_lost(scope) {
+        work.refuse_lost(&io::Error::other(chain(&e)));
+    }
     let mut report = into_inner(work.report);
     report.dry_run = dry_run.is_some();
     report.unseen = scanned.unseen;
@@ -304,11 +308,11 @@ impl Work<'_> {
         const LOOKS: usize = 3;
         let mut unseen_processes = 0;
         for _ in 0..LOOKS {
-            let lost = std::mem::take(&mut *lock(&self.lost));
-            if lost.is_empty() || self.go_on().is_break() {
+            if lock(&self.lost).is_empty() || self.go_on().is_break() {
                 return Ok(());
             }
             let owners = find_owners(self.filter)?;
+            let lost = std::mem::take(&mut *lock(&self.lost));
             unseen_processes = owners.unseen_processes;
             let stalls = Stalls::default();
             let mut reader = Reader::new(self.filter, Some(&owners), Some(self.job), &stalls)?;
@@ -324,15 +328,22 @@ impl Work<'_> {
             io::ErrorKind::PermissionDenied,
             "its process may not be seen",
         );
+        match all_seen {
+            true => {
+                lock(&self.report).unowned += std::mem::take(&mut *lock(&self.lost)).len() as u64
+            }
+            false => self.refuse_lost(&hidden),
+        }
+        Ok(())
+    }
+
+    /// Reports those that no process was found for, and why.
+    fn refuse_lost(&self, error: &io::Error) {
         let lost = std::mem::take(&mut *lock(&self.lost));
         let mut report = lock(&self.report);
         for (here, socket) in lost {
-            match all_seen {
-                true => report.unowned += 1,
-                false => report.refuse(SocketReport::new(&here, &socket, None, None), &hidden),
-            }
+            report.refuse(SocketReport::new(&here, &socket, None, None), error);
         }
-        Ok(())
     }
 
     /// Of those that no process was found for, counts the ones that are not there

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::plan::out_of_range;
 use super::set::{SetReport, exceptions, not_in_effect, require};
-use super::show::{Circumstances, of};
-use super::unset::{UnsetReport, finish, without_block};
+use super::unset::{UnsetPlan, UnsetReport, finish, without_block};
 use super::{carry_out, fault, lock};
 use crate::model::ssh::Side;
 use crate::model::ssh::plan::Planned;
@@ -14,6 +13,7 @@ use crate::ops::{Error, Result, require_machine};
 use crate::root::Root;
 use crate::ssh::block::{Block, Place};
 use crate::ssh::pattern::Patterns;
+use crate::ssh::program::{Program, Programs};
 use crate::ssh::{self, Effective, Keyword, client};
 use crate::text::shell;
 
@@ -48,18 +48,18 @@ pub struct Wanted {
 /// its say; for certain hosts at the top.
 ///
 /// # Errors
-/// ssh refuses its configuration, a file cannot be edited, or another line wins:
-/// nothing is changed then.
-pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
+/// ssh gives no answer or refuses its configuration, a file cannot be edited, or
+/// another line wins: nothing is changed then.
+pub fn set(root: &Root, programs: &Programs, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
     require_machine(root, "ssh set client")?;
     let asked = client::Asked {
         host: wanted.hosts.as_ref().map(Patterns::example),
         home: wanted.home.clone(),
         ..client::Asked::default()
     };
-    client::read(&asked)?;
-    let _lock = lock(root, !dry_run && wanted.scope == Scope::System)?;
-    let (file, mode) = file_of(wanted.scope)?;
+    client::read(programs.ssh(), &asked)?;
+    let (file, mode) = file_of(programs.ssh(), wanted.scope)?;
+    let lock = lock(root, !dry_run && wanted.scope == Scope::System)?;
     let before = ssh::text(root, &file)?;
     let (interval_s, count_max) = (wanted.interval_s, wanted.count_max);
     let (lines, place) = match &wanted.hosts {
@@ -79,8 +79,8 @@ pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
     let mut report = SetReport::planned(root, Side::Client, &file, &files, dry_run);
     report.undo = Some(unset_command(wanted.hosts.as_ref(), wanted.scope));
     if !dry_run {
-        let effective = carry_out(root, &files, || {
-            let effective = client::read(&asked)?;
+        let effective = carry_out(root, &files, lock, || {
+            let effective = client::read(programs.ssh(), &asked)?;
             let both = [
                 (Keyword::Interval, wanted.interval_s),
                 (Keyword::CountMax, wanted.count_max),
@@ -103,7 +103,7 @@ pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
             count_max,
         }));
         let hosts = wanted.hosts.as_ref().map(|hosts| hosts.as_str().to_owned());
-        report.in_effect = Some(of(hosts, effective, &Circumstances::default())?);
+        report.add_effect(hosts, effective);
     }
     Ok(report)
 }
@@ -119,9 +119,9 @@ fn unset_command(hosts: Option<&Patterns>, scope: Scope) -> String {
 }
 
 /// The file of a scope, and the mode of a new one.
-fn file_of(scope: Scope) -> Result<(PathBuf, u32)> {
+fn file_of(ssh: Program<'_>, scope: Scope) -> Result<(PathBuf, u32)> {
     Ok(match scope {
-        Scope::User => (client::home()?.join(client::IN_HOME), 0o600),
+        Scope::User => (client::home(ssh)?.join(client::IN_HOME), 0o600),
         Scope::System => (client::DROPIN.into(), 0o644),
     })
 }
@@ -175,14 +175,22 @@ fn block(name: &str) -> Block<'_> {
 /// A file cannot be edited; nothing is changed then.
 pub fn unset(
     root: &Root,
+    programs: &Programs,
     hosts: Option<&Patterns>,
     scope: Scope,
     dry_run: bool,
 ) -> Result<UnsetReport> {
     require_machine(root, "ssh unset client")?;
-    let _lock = lock(root, !dry_run && scope == Scope::System)?;
-    let (file, _) = file_of(scope)?;
+    let (file, _) = file_of(programs.ssh(), scope)?;
+    let lock = lock(root, !dry_run && scope == Scope::System)?;
     let mut files = FilePlan::default();
-    without_block(root, &mut files, &file, &block(&block_name(hosts)))?;
-    finish(root, Side::Client, vec![file], &files, dry_run)
+    let name = block_name(hosts);
+    without_block(root, &mut files, &file, &block(&name))?;
+    let plan = UnsetPlan {
+        side: Side::Client,
+        looked_at: vec![file],
+        block: Some(&name),
+        files,
+    };
+    finish(root, plan, lock, dry_run)
 }

@@ -16,6 +16,8 @@ pub use set::SetReport;
 pub use show::{Circumstances, SshReport, Subject, show};
 pub use unset::UnsetReport;
 
+pub use crate::ssh::program::Programs;
+
 use std::time::Duration;
 
 use crate::boot::lock::{self, Lock};
@@ -59,9 +61,22 @@ fn fault(root: &Root, file: &std::path::Path) -> impl Fn(Fault) -> Error {
     }
 }
 
-/// Carries a plan out, then looks at what came of it; what fails undoes it all.
-fn carry_out<T>(root: &Root, files: &FilePlan, look: impl FnOnce() -> Result<T>) -> Result<T> {
+/// Carries a plan out, then looks at what came of it; what fails undoes it all. To look
+/// may take a while, so the lock is not held meanwhile; what another one writes then is
+/// not undone.
+fn carry_out<T>(
+    root: &Root,
+    files: &FilePlan,
+    held: Option<Lock>,
+    look: impl FnOnce() -> Result<T>,
+) -> Result<T> {
     let _signals = crate::kernel::signals::hold()?;
     files.carry_out(root)?;
-    look().map_err(|e| files.undo_all(root, e))
+    let of_system = held.is_some();
+    drop(held);
+    look().map_err(|e| {
+        // Who cannot have it undoes what is still as it was written all the same.
+        let _lock = lock(root, of_system);
+        files.undo_all(root, e)
+    })
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::conditions_here;
+use crate::chain::chain;
 use crate::model::check::TRAVEL_MS;
 use crate::model::duration::seconds;
 use crate::model::path::Path;
@@ -14,7 +15,8 @@ use crate::model::ssh::resend::resent_ms;
 use crate::model::ssh::{Alive, Habits, LayerName, Side, Timing};
 use crate::ops::{Result, require_machine};
 use crate::root::Root;
-use crate::ssh::{client, server};
+use crate::ssh::program::{Program, Programs};
+use crate::ssh::{self, client, server};
 
 /// What sessions must go through and do.
 #[derive(Debug, Clone, Default)]
@@ -61,7 +63,7 @@ pub struct SshPlanReport {
 ///
 /// # Errors
 /// None serve, with what comes nearest.
-pub fn plan(root: &Root, purpose: &Purpose) -> Result<SshPlanReport> {
+pub fn plan(root: &Root, programs: &Programs, purpose: &Purpose) -> Result<SshPlanReport> {
     require_machine(root, "ssh plan")?;
     let (settings, conditions) = conditions_here(purpose.rtt)?;
     let tightest = purpose.paths.iter().map(|path| path.idle_timeout_s);
@@ -80,8 +82,17 @@ pub fn plan(root: &Root, purpose: &Purpose) -> Result<SshPlanReport> {
         socket_here: true,
     };
     let timing = Timing::new(alive, settings, &conditions);
-    let for_server = for_this_server(&wish, planned);
     let mut warnings = out_of_range(planned);
+    let for_server = match for_this_server(programs.sshd(), &wish, planned) {
+        Ok(for_server) => for_server,
+        Err(e) => {
+            warnings.push(format!(
+                "the sshd of this machine is not known: {}",
+                chain(&e)
+            ));
+            Some(planned)
+        }
+    };
     if timing.drops_first != Some(LayerName::Alive) {
         warnings
             .push("the kernel's settings in force here end a session before SSH does".to_owned());
@@ -134,10 +145,15 @@ fn arguments(planned: Planned) -> String {
 
 /// The same for the server of this machine, which may have habits of its own; none if
 /// it cannot do it. Without a server here there is no telling.
-fn for_this_server(wish: &Wish, planned: Planned) -> Option<Planned> {
-    match server::habits() {
-        Ok(habits) if habits.waits_twice => interval_and_count(wish, habits).ok(),
-        _ => Some(planned),
+fn for_this_server(
+    sshd: Program<'_>,
+    wish: &Wish,
+    planned: Planned,
+) -> std::result::Result<Option<Planned>, ssh::Error> {
+    match server::habits(sshd) {
+        Ok(habits) if habits.waits_twice => Ok(interval_and_count(wish, habits).ok()),
+        Ok(_) | Err(ssh::Error::NoProgram { .. }) => Ok(Some(planned)),
+        Err(e) => Err(e),
     }
 }
 

@@ -4,8 +4,7 @@ use std::path::{Path, PathBuf};
 
 use super::carry_out;
 use super::set::SetReport;
-use super::show::{Circumstances, of};
-use super::unset::{UnsetReport, finish, leave};
+use super::unset::{UnsetPlan, UnsetReport, finish, leave};
 use crate::model::ssh::Side;
 use crate::ops::files::{Change, FilePlan};
 use crate::ops::{Error, Result, require_machine};
@@ -43,17 +42,14 @@ pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
         files.add(root, Change::edit(root, &file, text, 0o644)?)?;
         let report = SetReport::planned(root, Side::Putty, &file, &files, dry_run);
         if !dry_run {
-            carry_out(root, &files, || Ok(()))?;
+            carry_out(root, &files, None, || Ok(()))?;
         }
         return Ok(report);
     }
     let folder = putty::folder(root, wanted.home.as_deref())?;
     let file = putty::file(&folder, session);
-    let after = putty::set(
-        &putty::read(root, &folder, session)?,
-        interval_s,
-        wanted.tcp_keepalive,
-    );
+    let before = putty::read(root, &folder, session)?;
+    let after = putty::set(before.as_deref(), interval_s, wanted.tcp_keepalive);
     files.add(root, Change::edit(root, &file, after, 0o600)?)?;
     let mut report = SetReport::planned(root, Side::Putty, &file, &files, dry_run);
     report.undo = Some(unset_command(session));
@@ -66,8 +62,8 @@ pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
     if dry_run {
         return Ok(report);
     }
-    let effective = carry_out(root, &files, || {
-        let text = putty::read(root, &folder, session)?;
+    let effective = carry_out(root, &files, None, || {
+        let text = putty::read(root, &folder, session)?.unwrap_or_default();
         let effective = putty::values(&root.display(&file).to_string_lossy(), &text).effective();
         let alive = effective.alive;
         let kept = wanted
@@ -82,7 +78,7 @@ pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
         }
     })?;
     let name = Some(session.to_owned());
-    report.in_effect = Some(of(name, effective, &Circumstances::default())?);
+    report.add_effect(name, effective);
     Ok(report)
 }
 /// The command that takes it out again.
@@ -141,10 +137,16 @@ pub fn unset(
     require_machine(root, "ssh unset putty")?;
     let folder = putty::folder(root, home)?;
     let file = putty::file(&folder, session);
-    let text = putty::read(root, &folder, session)?;
+    let text = putty::read(root, &folder, session)?.unwrap_or_default();
     let mut files = FilePlan::default();
     if let Some(left) = putty::unset(&text) {
         files.add(root, leave(root, &file, left)?)?;
     }
-    finish(root, Side::Putty, vec![file], &files, dry_run)
+    let plan = UnsetPlan {
+        side: Side::Putty,
+        looked_at: vec![file],
+        block: None,
+        files,
+    };
+    finish(root, plan, None, dry_run)
 }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::boot::unit;
 use crate::ops::{Error, Result};
 use crate::root::{FileError, Root};
+use crate::ssh::program::Program;
 use crate::ssh::server;
 
 /// What the unit is called: on Debian and Ubuntu, elsewhere.
@@ -30,28 +31,29 @@ pub enum Reloaded {
 ///
 /// # Errors
 /// [`Error::NotReloaded`].
-pub fn reload(root: &Root) -> Result<Reloaded> {
+pub fn reload(root: &Root, sshd: Program<'_>) -> Result<Reloaded> {
     let told = match unit::is_booted(root) {
         Ok(true) => by_unit(),
-        Ok(false) => by_signal(root),
+        Ok(false) => by_signal(root, sshd),
         Err(e) => Err(e.into()),
     };
     told.map_err(|e| Error::NotReloaded(Box::new(e)))
 }
 
 fn by_unit() -> Result<Reloaded> {
-    let active = |name: &&str| unit::systemctl(&["is-active", "--quiet", name]).is_ok();
-    let Some(unit) = UNITS.into_iter().find(active) else {
-        return Ok(Reloaded::NotRunning);
-    };
-    unit::systemctl(&["reload", unit])?;
-    Ok(Reloaded::Done)
+    for unit in UNITS {
+        if unit::is_active(unit)? {
+            unit::systemctl(&["reload", unit])?;
+            return Ok(Reloaded::Done);
+        }
+    }
+    Ok(Reloaded::NotRunning)
 }
 
 /// SIGHUP to the process of the server's PidFile, as sshd(8) says.
-fn by_signal(root: &Root) -> Result<Reloaded> {
+fn by_signal(root: &Root, sshd: Program<'_>) -> Result<Reloaded> {
     const LIMIT: usize = 64;
-    let Some(file) = server::pid_file()? else {
+    let Some(file) = server::pid_file(sshd)? else {
         return Ok(Reloaded::NotRunning);
     };
     let text = root.read(&file, LIMIT)?;

@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 use super::plan::out_of_range;
 use super::reload::reload;
 use super::set::{SetReport, exceptions, require};
-use super::show::{Circumstances, of};
-use super::unset::{UnsetReport, finish, without_block};
+use super::unset::{UnsetPlan, UnsetReport, finish, without_block};
 use super::{carry_out, fault, lock};
 use crate::model::ssh::Side;
 use crate::model::ssh::plan::Planned;
@@ -14,6 +13,7 @@ use crate::ops::files::{Change, FilePlan};
 use crate::ops::{Error, Result, require_machine};
 use crate::root::Root;
 use crate::ssh::block::{self, Block, Place};
+use crate::ssh::program::Programs;
 use crate::ssh::{self, Effective, Keyword, server};
 
 /// The block in the server's main file.
@@ -46,24 +46,25 @@ pub struct Wanted {
 /// block at the top of the main file.
 ///
 /// # Errors
-/// sshd refuses its configuration before or after, a file cannot be edited, no
-/// drop-in is included, or another line wins: nothing is changed then. Or the
-/// server could not be told.
-pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
+/// sshd gives no answer or refuses its configuration, before or after, a file cannot
+/// be edited, no drop-in is included, or another line wins: nothing is changed then.
+/// Or the server could not be told.
+pub fn set(root: &Root, programs: &Programs, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
     require_machine(root, "ssh set server")?;
     let asked = server::Asked::default();
-    let _lock = lock(root, !dry_run)?;
-    let before = server::read(&asked)?;
+    let sshd = programs.sshd();
+    let before = server::read(sshd, &asked)?;
     refuse_idle_ends(&before, wanted)?;
+    let lock = lock(root, !dry_run)?;
     let (file, files) = plan(root, wanted)?;
     let mut report = SetReport::planned(root, Side::Server, &file, &files, dry_run);
     report.undo = Some(UNSET.to_owned());
     if dry_run {
         return Ok(report);
     }
-    let effective = carry_out(root, &files, || {
-        server::check()?;
-        let effective = server::read(&asked)?;
+    let effective = carry_out(root, &files, lock, || {
+        server::check(sshd)?;
+        let effective = server::read(sshd, &asked)?;
         require(&effective, Keyword::Interval, wanted.interval_s)?;
         require(&effective, Keyword::CountMax, wanted.count_max)?;
         if let Some(on) = wanted.tcp_keepalive {
@@ -78,9 +79,9 @@ pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
             count_max: wanted.count_max,
         }));
     }
-    report.in_effect = Some(of(None, effective, &Circumstances::default())?);
+    report.add_effect(None, effective);
     if wanted.reload {
-        report.reloaded = Some(reload(root)?);
+        report.reloaded = Some(reload(root, sshd)?);
     }
     Ok(report)
 }
@@ -162,9 +163,14 @@ fn our_dropin(root: &Root) -> Result<Option<String>> {
 ///
 /// # Errors
 /// A file cannot be edited: nothing is changed then. Or the server could not be told.
-pub fn unset(root: &Root, and_reload: bool, dry_run: bool) -> Result<UnsetReport> {
+pub fn unset(
+    root: &Root,
+    programs: &Programs,
+    and_reload: bool,
+    dry_run: bool,
+) -> Result<UnsetReport> {
     require_machine(root, "ssh unset server")?;
-    let _lock = lock(root, !dry_run)?;
+    let lock = lock(root, !dry_run)?;
     let (dropin, main) = (PathBuf::from(server::DROPIN), PathBuf::from(server::MAIN));
     let mut files = FilePlan::default();
     if our_dropin(root)?.is_some() {
@@ -175,9 +181,15 @@ pub fn unset(root: &Root, and_reload: bool, dry_run: bool) -> Result<UnsetReport
     if block::names(&text).contains(&BLOCK.name) {
         without_block(root, &mut files, &main, &BLOCK)?;
     }
-    let mut report = finish(root, Side::Server, vec![dropin, main], &files, dry_run)?;
+    let plan = UnsetPlan {
+        side: Side::Server,
+        looked_at: vec![dropin, main],
+        block: Some(BLOCK.name),
+        files,
+    };
+    let mut report = finish(root, plan, lock, dry_run)?;
     if !dry_run && and_reload {
-        report.reloaded = Some(reload(root)?);
+        report.reloaded = Some(reload(root, programs.sshd())?);
     }
     Ok(report)
 }

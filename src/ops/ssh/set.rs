@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::reload::Reloaded;
-use super::show::SshReport;
+use super::show::{Circumstances, SshReport, of};
+use crate::chain::chain;
 use crate::model::ssh::Side;
 use crate::ops::files::{Change, FilePlan, as_text};
 use crate::ops::{Error, Result};
@@ -32,7 +33,8 @@ pub struct SetReport {
     pub changes: Vec<Change>,
     /// The same as a unified diff.
     pub diff: String,
-    /// What is in effect now, read again; none in a dry run, and for Windows.
+    /// What is in effect now, read again; none in a dry run, for Windows, and where the
+    /// kernel's settings cannot be computed with.
     pub in_effect: Option<SshReport>,
     /// Whether a running server was told.
     pub reloaded: Option<Reloaded>,
@@ -61,6 +63,18 @@ impl SetReport {
             reloaded: None,
             undo: None,
             warnings: Vec::new(),
+        }
+    }
+
+    /// Adds what is in effect, which was checked. What it adds up to can fail of the
+    /// kernel's settings: it is set all the same.
+    pub(super) fn add_effect(&mut self, subject: Option<String>, effective: Effective) {
+        match of(subject, effective, &Circumstances::default()) {
+            Ok(report) => self.in_effect = Some(report),
+            Err(e) => self.warnings.push(format!(
+                "it is in effect, and what it adds up to cannot be told: {}",
+                chain(&e)
+            )),
         }
     }
 }

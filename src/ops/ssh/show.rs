@@ -17,6 +17,7 @@ use crate::model::{Hz, Settings, TcpLimits};
 use crate::ops::check::{PathCheck, verdicts};
 use crate::ops::{Result, require_machine};
 use crate::root::Root;
+use crate::ssh::program::Programs;
 use crate::ssh::{Effective, Origin, client, putty, reg, server};
 
 /// Whose keepalives are asked about.
@@ -98,15 +99,22 @@ pub struct SshReport {
 /// # Errors
 /// A program is missing or refuses its configuration, a file cannot be read, or
 /// what the kernel has cannot be computed with.
-pub fn show(root: &Root, subject: &Subject, circumstances: &Circumstances) -> Result<SshReport> {
+pub fn show(
+    root: &Root,
+    programs: &Programs,
+    subject: &Subject,
+    circumstances: &Circumstances,
+) -> Result<SshReport> {
     require_machine(root, "ssh show")?;
     match subject {
-        Subject::Client(asked) => of(asked.host.clone(), client::read(asked)?, circumstances),
-        Subject::Server(asked) => of(
-            asked.connection.clone(),
-            server::read(asked)?,
-            circumstances,
-        ),
+        Subject::Client(asked) => {
+            let effective = client::read(programs.ssh(), asked)?;
+            of(asked.host.clone(), effective, circumstances)
+        }
+        Subject::Server(asked) => {
+            let effective = server::read(programs.sshd(), asked)?;
+            of(asked.connection.clone(), effective, circumstances)
+        }
         Subject::Putty { session, home } => {
             let folder = putty::folder(root, home.as_deref())?;
             let name = session.as_deref().unwrap_or(putty::DEFAULT);

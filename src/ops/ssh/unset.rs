@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::client::Scope;
 use super::reload::Reloaded;
 use super::{carry_out, client, fault, server};
+use crate::boot::lock::Lock;
 use crate::model::ssh::Side;
 use crate::ops::Result;
 use crate::ops::files::{Change, FilePlan, as_texts};
@@ -52,7 +53,7 @@ pub(super) fn without_block(
 }
 
 /// A file with less in it, or none where there was none.
-pub(super) fn leave(root: &Root, file: &Path, left: Left) -> Result<Change> {
+pub(super) fn leave<T: Into<Vec<u8>>>(root: &Root, file: &Path, left: Left<T>) -> Result<Change> {
     const MODE: u32 = 0o600;
     match left {
         Left::Nothing => Ok(Change::Remove { file: file.into() }),
@@ -61,21 +62,37 @@ pub(super) fn leave(root: &Root, file: &Path, left: Left) -> Result<Change> {
     }
 }
 
+/// What is to be taken out.
+pub(super) struct UnsetPlan<'b> {
+    pub(super) side: Side,
+    /// The files in which it was looked for.
+    pub(super) looked_at: Vec<PathBuf>,
+    /// The name of the block that is taken out.
+    pub(super) block: Option<&'b str>,
+    pub(super) files: FilePlan,
+}
+
 /// Carries the changes out, unless it is a dry run.
 pub(super) fn finish(
     root: &Root,
-    side: Side,
-    looked_at: Vec<PathBuf>,
-    files: &FilePlan,
+    plan: UnsetPlan<'_>,
+    lock: Option<Lock>,
     dry_run: bool,
 ) -> Result<UnsetReport> {
-    if !dry_run {
-        carry_out(root, files, || Ok(()))?;
-    }
+    let UnsetPlan {
+        side,
+        looked_at,
+        block,
+        files,
+    } = plan;
+    // Nothing may fail once the files are changed.
     let left = match dry_run {
         true => Vec::new(),
-        false => others(root, &looked_at)?,
+        false => others(root, &looked_at, block)?,
     };
+    if !dry_run {
+        carry_out(root, &files, lock, || Ok(()))?;
+    }
     Ok(UnsetReport {
         changed: !files.is_empty(),
         dry_run,
@@ -88,8 +105,8 @@ pub(super) fn finish(
     })
 }
 
-/// The commands that take out the blocks that are in some files.
-fn others(root: &Root, files: &[PathBuf]) -> Result<Vec<String>> {
+/// The commands that take out the blocks that are in some files, all but one.
+fn others(root: &Root, files: &[PathBuf], but: Option<&str>) -> Result<Vec<String>> {
     let mut commands = Vec::new();
     for file in files {
         let text = ssh::lossy(root, file)?.unwrap_or_default();
@@ -99,7 +116,9 @@ fn others(root: &Root, files: &[PathBuf]) -> Result<Vec<String>> {
             true => Some(server::UNSET.to_owned()),
             false => client::unset_block(name, scope),
         };
-        commands.extend(block::names(&text).into_iter().filter_map(command));
+        let names = block::names(&text).into_iter();
+        let names = names.filter(|name| Some(*name) != but);
+        commands.extend(names.filter_map(command));
     }
     Ok(commands)
 }

@@ -3,7 +3,9 @@
 
 mod advice;
 mod boot;
+mod configurations;
 mod fuse;
+mod halfway;
 mod output;
 mod programs;
 mod sockets;

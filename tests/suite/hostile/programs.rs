@@ -1,1 +1,422 @@
-//! The programs that are run: which ones, for how long, as whom.
+//! Programs that are run: found in the wrong place, hanging, flooding.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use nix::sys::signal::Signal;
+
+use crate::command::{Said, binary, run};
+use crate::installed::{install, own_root, set_mode};
+use crate::sandbox::sandboxed;
+
+/// What `sshd -T` prints, and what `ssh -G` does.
+const SERVER: &str =
+    "printf 'tcpkeepalive yes\\nclientaliveinterval 60\\nclientalivecountmax 3\\n'\n";
+const CLIENT: &str =
+    "printf 'tcpkeepalive yes\\nserveraliveinterval 60\\nserveralivecountmax 3\\n'\n";
+
+/// How a run went that may not take long.
+struct Ended {
+    said: Said,
+    signal: Option<i32>,
+    lasted: Duration,
+}
+
+/// Runs it with these programs first in PATH. What hangs is killed after a while.
+fn timed(line: &str) -> Ended {
+    timed_command(Command::new(binary()).args(line.split(' ')))
+}
+
+fn timed_command(command: &mut Command) -> Ended {
+    const TOO_LONG: Duration = Duration::from_secs(25);
+    let begin = Instant::now();
+    let place = tempfile::tempdir().unwrap();
+    let output = |name: &str| fs::File::create(place.path().join(name)).unwrap();
+    let mut child = command
+        .env(
+            "PATH",
+            "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/bin",
+        )
+        .env_remove("SUDO_UID")
+        .stdin(Stdio::null())
+        // Files: who still holds a pipe open would be waited for.
+        .stdout(output("out"))
+        .stderr(output("err"))
+        .spawn()
+        .unwrap();
+    while child.try_wait().unwrap().is_none() && begin.elapsed() < TOO_LONG {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let lasted = begin.elapsed();
+    let _ = child.kill();
+    let status = child.wait().unwrap();
+    let text = |name: &str| {
+        let bytes = fs::read(place.path().join(name)).unwrap();
+        String::from_utf8_lossy(&bytes).into_owned()
+    };
+    Ended {
+        said: Said {
+            code: status.code().unwrap_or(-1),
+            stdout: text("out"),
+            stderr: text("err"),
+        },
+        signal: std::os::unix::process::ExitStatusExt::signal(&status),
+        lasted,
+    }
+}
+
+impl Ended {
+    /// Ended by this signal, and at once.
+    #[track_caller]
+    fn by(&self, signal: Signal) {
+        assert_eq!(self.signal, Some(signal as i32), "{:?}", self.said);
+        assert!(self.lasted < Duration::from_secs(5), "{:?}", self.lasted);
+    }
+}
+
+/// A shell's words for a sleep of a length that nobody else sleeps.
+fn long_sleep(of: u32) -> String {
+    format!("sleep 30.{}{of:03}", std::process::id())
+}
+
+/// Whether any process runs such a sleep.
+fn sleeps(sleep: &str) -> bool {
+    let wanted = sleep.replace(' ', "\0");
+    let processes = fs::read_dir("/proc").unwrap();
+    processes.flatten().any(|process| {
+        let line = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        String::from_utf8_lossy(&line).trim_end_matches('\0') == wanted
+    })
+}
+
+#[track_caller]
+fn none_sleeps(sleep: &str) {
+    let begin = Instant::now();
+    while sleeps(sleep) {
+        assert!(
+            begin.elapsed() < Duration::from_secs(5),
+            "{sleep} still runs"
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+sandboxed! {
+    fn root_runs_no_program_that_path_names() {
+        own_root();
+        let evil = std::env::temp_dir().join("evil");
+        let told = std::env::temp_dir().join("told");
+        for name in ["ssh", "sshd", "systemctl", "id"] {
+            install(evil.join(name).to_str().unwrap(), &format!("echo $0 >> {}\n", told.display()));
+        }
+        let environment = std::env::temp_dir().join("environment");
+        let tell = format!("env > {}\n", environment.display());
+        install("/usr/local/bin/ssh", &format!("{tell}{CLIENT}"));
+        install("/usr/local/sbin/sshd", &format!("{tell}{SERVER}"));
+        for job in ["ssh show", "ssh show --server"] {
+            let path = format!("{}:/usr/bin:/bin", evil.display());
+            let mut command = Command::new(binary());
+            let output = command
+                .env("PATH", path)
+                .env("LD_PRELOAD", "/no/such/library.so")
+                .env("BASH_ENV", "/no/such/script")
+                .env("SHELL", "/no/such/shell")
+                .args(job.split(' '))
+                .output();
+            Said::from(output.unwrap()).code(0);
+            assert!(!told.exists(), "{job}");
+            let environment = fs::read_to_string(&environment).unwrap();
+            for line in environment.lines() {
+                let (name, value) = line.split_once('=').unwrap();
+                assert!(["PATH", "HOME", "LANG", "PWD", "SHLVL", "_", "OLDPWD"].contains(&name), "{line}");
+                assert!(!value.contains("evil"), "{line}");
+            }
+        }
+    }
+}
+
+sandboxed! {
+    fn what_others_can_change_root_does_not_run() {
+        own_root();
+        let told = std::env::temp_dir().join("told");
+        let sshd = install("/usr/local/sbin/sshd", &format!("echo run >> {}\n{SERVER}", told.display()));
+        let show = |more: &str| run(&format!("ssh show --server{more}"));
+        let refused = |said: Said, at: &str, why: &str| {
+            said.code(1)
+                .complains(&format!("root does not run {}", sshd.display()))
+                .complains(&format!("{at} can be written by {why}"))
+                .complains(&format!("chmod go-w {at}"))
+                .complains("--sshd PATH");
+            assert!(!told.exists(), "it ran");
+        };
+        for (at, mode, good) in [
+            ("/usr/local/sbin/sshd", 0o775, 0o755),
+            ("/usr/local/sbin", 0o775, 0o755),
+            ("/usr/local", 0o2775, 0o755),
+            ("/", 0o775, 0o755),
+        ] {
+            set_mode(at, mode);
+            refused(show(""), at, "its group");
+            refused(show(" --sshd /usr/local/sbin/sshd"), at, "its group");
+            set_mode(at, good);
+        }
+        // Everybody can mount something in such a folder, and only the group in that of Nix.
+        set_mode("/usr/local/sbin", 0o1777);
+        refused(show(""), "/usr/local/sbin", "everybody");
+        set_mode("/usr/local/sbin", 0o1775);
+        show("").code(0);
+        set_mode("/usr/local/sbin", 0o755);
+        fs::remove_file(&told).unwrap();
+        // Neither a link's folder nor what it leads to.
+        fs::create_dir("/usr/local/open").unwrap();
+        std::os::unix::fs::symlink("../sbin/sshd", "/usr/local/open/sshd").unwrap();
+        let by_link = " --sshd /usr/local/open/sshd";
+        show(by_link).code(0);
+        fs::remove_file(&told).unwrap();
+        set_mode("/usr/local/open", 0o777);
+        show(by_link).code(1).complains("/usr/local/open can be written by everybody");
+        set_mode("/usr/local/open", 0o755);
+        set_mode("/usr/local/sbin/sshd", 0o757);
+        show(by_link).code(1).complains("/usr/local/sbin/sshd can be written by everybody");
+        assert!(!told.exists(), "it ran");
+        show(" --sshd /usr/local/no/sshd").code(1).complains("/usr/local/no/sshd");
+        fs::create_dir("/usr/local/open/d").unwrap();
+        fs::create_dir("/usr/local/open/d/sshd").unwrap();
+        show(" --sshd /usr/local/open/d/sshd").code(1).complains("Permission denied");
+        // Who may choose an sshd through sudo shall not choose any program.
+        show(" --sshd /usr/bin/env").code(1).complains("only what is called sshd");
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn what_belongs_to_another_user_root_does_not_run() {
+    let script = format!(
+        "mount -t tmpfs -o mode=755 none /mnt; printf '#!/bin/sh\\necho run > /mnt/told\\n' > /mnt/sshd
+         chmod 755 /mnt/sshd; chown {{}} /mnt/sshd; mkdir /mnt/d; cp -p /mnt/sshd /mnt/d/; chown 0 /mnt/d/sshd
+         chown 65534 /mnt/d
+         for f in /mnt/sshd /mnt/d/sshd; do {} ssh show --server --sshd $f; done; ls /mnt",
+        binary()
+    );
+    let output = Command::new("unshare")
+        .args(["--mount", "sh", "-c", &script.replace("{}", "65534")])
+        .output();
+    Said::from(output.unwrap())
+        .code(0)
+        .complains("/mnt/sshd belongs to user 65534")
+        .complains("/mnt/d belongs to user 65534")
+        .complains("sudo chown root:root /mnt/d")
+        .says("d\nsshd\n");
+}
+
+/// A machine that systemd runs, with this systemctl.
+fn booted(systemctl: &str) {
+    own_root();
+    fs::create_dir_all("/run/systemd/system").unwrap();
+    fs::write("/usr/lib/systemd/systemd", "").unwrap();
+    install("/usr/local/bin/keepalivectl", "");
+    install("/usr/local/bin/systemctl", systemctl);
+}
+
+const DROPIN: &str = "/etc/sysctl.d/99-keepalivectl.conf";
+const UNIT: &str = "/etc/systemd/system/keepalivectl.service";
+
+sandboxed! {
+    fn a_systemctl_that_others_can_change_is_not_run() {
+        let told = std::env::temp_dir().join("told");
+        booted(&format!("echo run >> {}\n", told.display()));
+        set_mode("/usr/local/bin/systemctl", 0o757);
+        timed("enable ssh")
+            .said
+            .code(0)
+            .says("root does not run /usr/local/bin/systemctl");
+        assert!(!told.exists());
+        set_mode("/usr/local/bin/systemctl", 0o755);
+        timed("disable").said.code(0);
+        assert!(told.exists());
+    }
+}
+
+sandboxed! {
+    fn a_program_that_hangs_or_floods_is_ended_in_time() {
+        own_root();
+        let (own, childs) = (long_sleep(1), long_sleep(2));
+        let sshd = |script: &str| install("/usr/local/sbin/sshd", script);
+        // Its child keeps the output open, and is not waited for.
+        sshd(&format!("{childs} &\n{SERVER}"));
+        let ended = timed("ssh show --server");
+        ended.said.code(0);
+        assert!(ended.lasted < Duration::from_secs(5), "{:?}", ended.lasted);
+        assert!(sleeps(&childs), "what goes on in the background is left alone");
+        for flood in ["yes", "exec cat /dev/zero >&2"] {
+            sshd(flood);
+            let ended = timed("ssh show --server");
+            ended
+                .said
+                .code(1)
+                .complains("`sshd -T` gave no answer: it printed more than 1048576 bytes");
+            assert!(ended.lasted < Duration::from_secs(5), "{:?}", ended.lasted);
+        }
+        let childs = long_sleep(3);
+        sshd(&format!("{childs} &\n{own}\n"));
+        let ended = timed("ssh show --server");
+        ended
+            .said
+            .code(1)
+            .complains("`sshd -T` gave no answer: it did not end within 10 s and was killed")
+            .complains("sudo sshd -T -ddd");
+        assert!(ended.lasted < Duration::from_secs(15), "{:?}", ended.lasted);
+        none_sleeps(&own);
+        none_sleeps(&childs);
+    }
+}
+
+sandboxed! {
+    fn the_match_exec_that_hangs_is_named() {
+        own_root();
+        let sleep = long_sleep(1);
+        install(
+            "/usr/local/bin/ssh",
+            &format!("echo \"debug1: Executing command: 'sh -c slow'\" >&2\n{sleep}\n"),
+        );
+        let ended = timed("ssh show");
+        ended
+            .said
+            .code(1)
+            .complains("gave no answer while it ran the command of a Match exec, `sh -c slow`")
+            .complains("within 10 s");
+        none_sleeps(&sleep);
+    }
+}
+
+sandboxed! {
+    #[ignore = "needs openssh-client"]
+    fn a_match_exec_that_hangs_is_ended() {
+        fs::write("/etc/passwd", "root:x:0:0::/root:/bin/sh\n").unwrap();
+        let sleep = long_sleep(1);
+        let config = std::env::temp_dir().join("config");
+        fs::write(&config, format!("Match exec \"{sleep}\"\nServerAliveInterval 5\n")).unwrap();
+        let ended = timed(&format!("ssh show -F {}", config.display()));
+        ended.said.code(1).complains(&format!("a Match exec, `{sleep}`"));
+        none_sleeps(&sleep);
+    }
+}
+
+sandboxed! {
+    fn ctrl_c_ends_what_waits_for_a_program() {
+        own_root();
+        let sleep = long_sleep(1);
+        install("/usr/local/sbin/sshd", &format!("{sleep} &\nkill -INT $PPID\nwait\n"));
+        timed("ssh show --server").by(Signal::SIGINT);
+        none_sleeps(&sleep);
+        // What is told to pass hangups over passes this one over.
+        install("/usr/local/sbin/sshd", &format!("kill -HUP $PPID\nsleep 0.2\n{SERVER}"));
+        let mut nohup = Command::new("nohup");
+        timed_command(nohup.arg(binary()).args(["ssh", "show", "--server"])).said.code(0);
+    }
+}
+
+/// A server's folder in which a drop-in counts, and where it goes.
+fn server_files() -> PathBuf {
+    fs::create_dir_all("/etc/ssh").unwrap();
+    fs::write(
+        "/etc/ssh/sshd_config",
+        "Include /etc/ssh/sshd_config.d/*.conf\n",
+    )
+    .unwrap();
+    PathBuf::from("/etc/ssh/sshd_config.d")
+}
+
+const SET_SERVER: &str = "ssh set server --interval 60 --count 3";
+
+sandboxed! {
+    fn ctrl_c_after_the_writing_undoes_it() {
+        own_root();
+        let folder = server_files();
+        let sleep = long_sleep(1);
+        let seen = std::env::temp_dir().join("seen");
+        let dropin = folder.join("10-keepalivectl.conf");
+        install(
+            "/usr/local/sbin/sshd",
+            &format!(
+                "if [ $1 = -t ]; then cp {} {}; {sleep} & kill -TERM $PPID; wait; fi\n{SERVER}",
+                dropin.display(), seen.display()
+            ),
+        );
+        timed(SET_SERVER).by(Signal::SIGTERM);
+        assert!(fs::read_to_string(&seen).unwrap().contains("ClientAliveInterval 60"));
+        assert!(!folder.exists(), "nothing is left half done");
+        none_sleeps(&sleep);
+    }
+}
+
+sandboxed! {
+    fn nobody_waits_for_a_lock_while_a_program_is_asked() {
+        own_root();
+        let folder = server_files();
+        let sleep = long_sleep(1);
+        let other = std::env::temp_dir().join("other");
+        // Before the writing and after it, another one writes.
+        install(
+            "/usr/local/sbin/sshd",
+            &format!(
+                "n=a; [ -e {} ] && n=b\n\
+                 timeout 5 {} profile create $n --time 9 --intvl 9 --probes 9 >> {} 2>&1 </dev/null\n\
+                 [ $1 = -t ] && {sleep}\n{SERVER}",
+                folder.display(), binary(), other.display()
+            ),
+        );
+        let ended = timed(SET_SERVER);
+        ended.said.code(1).complains("nothing is changed").complains("`sshd -t` gave no answer");
+        assert!(!folder.exists());
+        for name in ["a", "b"] {
+            let file = format!("/etc/keepalivectl/profiles/{name}.conf");
+            assert!(Path::new(&file).exists(), "{}", fs::read_to_string(&other).unwrap());
+        }
+        none_sleeps(&sleep);
+    }
+}
+
+sandboxed! {
+    fn ctrl_c_while_the_unit_starts_undoes_all() {
+        let (told, sleep) = (std::env::temp_dir().join("told"), long_sleep(1));
+        booted(&format!(
+            "echo \"$@\" >> {}\n[ $1 = restart ] && {{ kill -INT $PPID; {sleep}; }}\nexit 0\n",
+            told.display()
+        ));
+        // Process 1 has this namespace, as systemd would.
+        let mut namespace = Command::new("unshare");
+        namespace.args(["--fork", "--pid", "--mount-proc", "sh", "-c", "\"$0\" \"$@\"; exit $?"]);
+        let ended = timed_command(namespace.arg(binary()).args(["enable", "ssh", "--now"]));
+        // A shell tells of a signal by 128 and its number.
+        assert_eq!(ended.said.code, 128 + Signal::SIGINT as i32, "{:?}", ended.said);
+        assert!(ended.lasted < Duration::from_secs(8), "{:?}", ended.lasted);
+        for file in [DROPIN, UNIT] {
+            assert!(!Path::new(file).exists(), "{file}");
+        }
+        let told = fs::read_to_string(told).unwrap();
+        let jobs = ["daemon-reload", "restart keepalivectl.service", "stop keepalivectl.service", "daemon-reload"];
+        assert_eq!(told.lines().collect::<Vec<_>>(), jobs);
+        none_sleeps(&sleep);
+    }
+}
+
+sandboxed! {
+    fn a_systemctl_that_hangs_holds_no_lock() {
+        let sleep = long_sleep(1);
+        let other = std::env::temp_dir().join("other");
+        booted(&format!(
+            "timeout 5 {} profile create a --time 9 --intvl 9 --probes 9 > {} 2>&1 </dev/null\n\
+             kill -INT $PPID\n{sleep}\n",
+            binary(), other.display()
+        ));
+        timed("enable ssh").by(Signal::SIGINT);
+        let other = fs::read_to_string(other).unwrap();
+        assert!(Path::new("/etc/keepalivectl/profiles/a.conf").exists(), "{other}");
+        assert!(Path::new(DROPIN).exists(), "what is enabled is whole");
+        assert!(Path::new(UNIT).exists());
+        none_sleeps(&sleep);
+    }
+}

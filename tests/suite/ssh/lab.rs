@@ -21,6 +21,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::command::{Said, binary};
+use crate::sandbox::as_plain_user;
 
 /// The client's address, and the server's.
 const CLIENT: &str = "10.9.1.2";
@@ -86,18 +87,6 @@ fn ran(command: &mut Command) {
     let output = command.output().unwrap();
     let said = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{command:?}: {said}");
-}
-
-/// Has a command run as user 1000, without any right.
-fn as_tester(command: &mut Command) -> &mut Command {
-    let enter = || {
-        unshare(CloneFlags::CLONE_NEWUSER)?;
-        fs::write("/proc/self/setgroups", "deny")?;
-        fs::write("/proc/self/uid_map", "1000 0 1")?;
-        fs::write("/proc/self/gid_map", "1000 0 1")
-    };
-    // SAFETY: the child has one thread, and glibc's fork leaves malloc usable.
-    unsafe { command.pre_exec(enter) }
 }
 
 /// The files that the real programs want in a sandbox's own /etc and /run.
@@ -243,7 +232,7 @@ impl Lab {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let process = as_tester(quiet).spawn().unwrap();
+        let process = as_plain_user(quiet).spawn().unwrap();
         let server = Server { process, log };
         until("sshd listens", || server.log().contains("Server listening"));
         server
@@ -361,7 +350,7 @@ pub struct Session {
 impl Session {
     fn begin(command: &mut Command) -> Session {
         let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = as_tester(command).spawn().unwrap();
+        let mut process = as_plain_user(command).spawn().unwrap();
         let lines = reader(process.stdout.take().unwrap());
         let stdin = process.stdin.take().unwrap();
         let ready = lines.recv_timeout(Duration::from_secs(20));

@@ -6,10 +6,12 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::unistd::geteuid;
 use tempfile::TempDir;
 
-use crate::command::{Said, binary};
-use crate::sandbox::sandboxed;
+use crate::command::{Said, binary, run};
+use crate::installed::{install, own_root};
+use crate::sandbox::{as_plain_user, bind, sandboxed};
 
 /// A folder of programs, and a user's folder.
 struct Place {
@@ -58,8 +60,12 @@ impl Place {
         );
     }
 
+    /// Runs it as a plain user, whose PATH counts.
     fn run(&self, line: &str) -> Said {
         let mut command = Command::new(binary());
+        if geteuid().is_root() {
+            as_plain_user(&mut command);
+        }
         command.env(
             "PATH",
             format!("{}:/usr/bin:/bin", self.top.path().join("bin").display()),
@@ -70,20 +76,20 @@ impl Place {
 }
 
 #[test]
-fn a_missing_program_says_which_package_brings_it() {
-    let empty = tempfile::tempdir().unwrap();
-    for job in [
-        "ssh show",
-        "ssh set client --interval 60 --count 3",
-        "ssh unset client",
-    ] {
-        let mut command = Command::new(binary());
-        command.env("PATH", empty.path()).env_remove("SUDO_UID");
-        let said = Said::from(command.args(job.split(' ')).output().unwrap());
-        said.code(1)
-            .complains("there is no ssh")
-            .complains("openssh-client");
-    }
+fn a_path_that_was_given_is_run_and_no_other() {
+    let place = Place::new();
+    place.ssh();
+    let other = place.top.path().join("other");
+    place
+        .run(&format!("ssh show --ssh {}", other.display()))
+        .code(1)
+        .complains("cannot run")
+        .complains("other");
+    fs::rename(place.top.path().join("bin/ssh"), &other).unwrap();
+    place
+        .run(&format!("ssh --ssh {} show", other.display()))
+        .code(0)
+        .says("ServerAliveInterval");
 }
 
 #[test]
@@ -176,10 +182,36 @@ fn a_trace_that_does_not_go_with_the_files_is_not_trusted() {
 }
 
 sandboxed! {
+    fn a_missing_program_says_which_package_brings_it() {
+        own_root();
+        // The machine's own folders are empty, too.
+        let empty = std::env::temp_dir().join("empty");
+        fs::create_dir(&empty).unwrap();
+        for folder in ["/usr/bin", "/usr/sbin", "/bin", "/sbin"] {
+            if Path::new(folder).join("ssh").exists() {
+                bind(&empty, Path::new(folder));
+            }
+        }
+        for job in [
+            "ssh show",
+            "ssh set client --interval 60 --count 3",
+            "ssh unset client",
+        ] {
+            run(job)
+                .code(1)
+                .complains("there is no ssh in /usr/local/sbin, ")
+                .complains("openssh-client")
+                .complains("--ssh PATH");
+        }
+    }
+}
+
+sandboxed! {
     fn a_server_that_refuses_is_left_as_it_was() {
-        let place = Place::new();
+        own_root();
+        let sshd = |script: &str| install("/usr/local/sbin/sshd", script);
         let dump = "printf 'tcpkeepalive yes\\nclientaliveinterval 0\\nclientalivecountmax 3\\n'\n";
-        place.program("sshd", dump);
+        sshd(dump);
         fs::create_dir_all("/etc/ssh").unwrap();
         fs::write(
             "/etc/ssh/sshd_config",
@@ -188,18 +220,13 @@ sandboxed! {
         .unwrap();
         let folder = Path::new("/etc/ssh/sshd_config.d");
         // It is not in effect.
-        place
-            .run("ssh set server --interval 60 --count 3")
+        run("ssh set server --interval 60 --count 3")
             .code(1)
             .complains("would not take effect");
         assert!(!folder.exists());
         // It is refused.
-        place.program(
-            "sshd",
-            &format!("[ $1 = -t ] && {{ echo no >&2; exit 1; }}\n{dump}"),
-        );
-        place
-            .run("ssh set server --interval 60 --count 3")
+        sshd(&format!("[ $1 = -t ] && {{ echo no >&2; exit 1; }}\n{dump}"));
+        run("ssh set server --interval 60 --count 3")
             .code(1)
             .complains("`sshd -t` refuses: no");
         assert!(!folder.exists());
@@ -207,19 +234,14 @@ sandboxed! {
         let new = dump
             .replace("clientaliveinterval 0", "ClientAliveInterval 60")
             .replace("tcpk", "TCPK");
-        place.program("sshd", &new);
-        place
-            .run("ssh set server --interval 60 --count 3")
+        sshd(&new);
+        run("ssh set server --interval 60 --count 3")
             .code(0)
             .says("OPTION");
-        place.run("ssh unset server").code(0);
+        run("ssh unset server").code(0);
         // An old one would end idle sessions.
-        place.program(
-            "sshd",
-            &format!("[ $1 = -V ] && echo OpenSSH_8.0p1 >&2\n{dump}"),
-        );
-        place
-            .run("ssh set server --interval 60 --count 0")
+        sshd(&format!("[ $1 = -V ] && echo OpenSSH_8.0p1 >&2\n{dump}"));
+        run("ssh set server --interval 60 --count 0")
             .code(2)
             .complains("before OpenSSH 8.2");
     }
