@@ -7,6 +7,7 @@ use serde::Serialize;
 use super::apply::{self, ApplyReport, remember_and_carry_out, remember_while};
 use super::files::{Change, FilePlan};
 use super::{Error, Result, harmless, profiles, rate_at_boot, require_machine, warnings};
+use crate::boot::installed::Installed;
 use crate::boot::next::{Next, Sources};
 use crate::boot::{dropin, lock, unit};
 use crate::chain::chain;
@@ -105,8 +106,11 @@ fn plan_enable(root: &Root, profile: Profile, options: &Options) -> Result<KeepP
     let systemd = sources.systemd;
     let (kept, text) = dropin::planned(root, &profile);
     let mut files = FilePlan::default();
-    if systemd {
-        unit::check_ours(root)?;
+    let mut warnings = warnings(profile.settings);
+    if let Some(installed) = &sources.installed {
+        installed.check_writable()?;
+        warnings.extend(mended(installed, options));
+        warnings.extend_from_slice(installed.changed_by());
         let program = unit::program(root, &options.running)?;
         files.add(root, Change::write(unit::FILE, unit::text(&program)))?;
     }
@@ -118,14 +122,11 @@ fn plan_enable(root: &Root, profile: Profile, options: &Options) -> Result<KeepP
         };
         files.add(root, link)?;
     }
-    let next_boot = sources
-        .planned(Some((kept, text)), systemd)
-        .next(rate_at_boot(root));
+    let next_boot = sources.planned(Some((kept, text))).next(rate_at_boot(root));
     let now = match options.now {
         true => Some(plan_now(profile.settings)?),
         false => None,
     };
-    let mut warnings = warnings(profile.settings);
     warnings.extend(next_boot.overrides.iter().map(ToString::to_string));
     Ok(KeepPlan {
         systemd,
@@ -139,9 +140,15 @@ fn plan_enable(root: &Root, profile: Profile, options: &Options) -> Result<KeepP
 }
 
 fn plan_disable(root: &Root, options: &Options) -> Result<KeepPlan> {
-    let mut files = FilePlan::default();
-    let mut warnings = Vec::new();
-    let gone = match unit::check_ours(root) {
+    let sources = Sources::read(root, None)?;
+    let systemd = sources.systemd;
+    // What stands in a tree without systemd goes too.
+    let installed = match sources.installed {
+        Some(ref installed) => installed.clone(),
+        None => Installed::read(root)?,
+    };
+    let mut warnings: Vec<String> = mended(&installed, options).into_iter().collect();
+    let gone = match installed.check_ours() {
         // The link first: a unit without its drop-in would be skipped, and a
         // link without its unit would be an error at boot.
         Ok(()) => vec![unit::LINK, dropin::FILE, unit::FILE],
@@ -150,12 +157,11 @@ fn plan_disable(root: &Root, options: &Options) -> Result<KeepPlan> {
             vec![dropin::FILE]
         }
     };
+    let mut files = FilePlan::default();
     for file in gone {
         files.add(root, Change::Remove { file: file.into() })?;
     }
-    let sources = Sources::read(root, None)?;
-    let systemd = sources.systemd;
-    let next_boot = sources.planned(None, false).next(rate_at_boot(root));
+    let next_boot = sources.planned(None).next(rate_at_boot(root));
     let now = match options.now {
         true => Some(plan_now(harmless(
             next_boot.values(),
@@ -172,6 +178,16 @@ fn plan_disable(root: &Root, options: &Options) -> Result<KeepPlan> {
         next_boot,
         warnings,
     })
+}
+
+/// What an `enable` or `disable` before this one has left half done.
+fn mended(installed: &Installed, options: &Options) -> Option<String> {
+    let done = match options.dry_run {
+        true => "this run would put that right",
+        false => "that is put right",
+    };
+    let half = installed.half_done()?;
+    Some(format!("{half}: {done}"))
 }
 
 fn plan_now(settings: Settings) -> Result<apply::Plan> {
