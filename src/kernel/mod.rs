@@ -13,6 +13,7 @@ mod link;
 pub mod namespaces;
 mod netlink;
 pub mod netns;
+pub mod nsfs;
 pub mod owners;
 pub mod processes;
 pub mod release;

@@ -1,7 +1,6 @@
 //! What is kept for boot, in folders and units that others have touched.
 
-use std::fs::{self, Permissions};
-use std::os::unix::fs::PermissionsExt;
+use std::fs;
 
 use serde_json::Value;
 
@@ -328,7 +327,7 @@ fn a_unit_that_cannot_be_read_is_an_error() {
     let tree = Tree::with_systemd();
     tree.write(UNIT, "x");
     tree.write(DROPIN, "");
-    fs::set_permissions(tree.path(UNIT), Permissions::from_mode(0)).unwrap();
+    tree.set_mode(UNIT, 0o000);
     let before = tree.files();
     tree.run("disable").code(1).complains("Permission denied");
     assert_eq!(tree.files(), before);

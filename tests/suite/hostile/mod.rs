@@ -4,5 +4,7 @@
 mod boot;
 mod output;
 mod programs;
+mod races;
+mod records;
 mod sockets;
 mod trees;

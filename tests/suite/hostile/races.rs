@@ -1,0 +1,1 @@
+//! Two that write at the same instant.
