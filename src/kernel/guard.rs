@@ -4,7 +4,7 @@
 //! keepalive timer anew only where keepalive is off for a moment. So before the
 //! first step a child is forked that waits on a pipe. If the maker dies, be it
 //! of SIGKILL, the pipe closes and the child undoes what is half done. The child
-//! also holds the maker's lock (an flock belongs to the open file), so that
+//! also holds the maker's locks (an flock belongs to the open file), so that
 //! nobody comes between.
 
 use std::ffi::{CStr, CString};

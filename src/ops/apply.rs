@@ -9,7 +9,7 @@ use super::{Error, Result, TimeToDropIdle, over, profiles, require_machine, warn
 use crate::boot::before::{self, Record};
 use crate::boot::lock;
 use crate::kernel::netns::{self, NetNs};
-use crate::kernel::{keepalive, nsfs, signals};
+use crate::kernel::{keepalive, nsfs, signals, turn};
 use crate::model::{Partial, ProfileName, Setting, Settings, Values};
 use crate::root::Root;
 
@@ -68,7 +68,7 @@ impl Plan {
     }
 
     /// Carries the plan out in the calling thread's network namespace. The
-    /// caller holds the lock.
+    /// caller holds the locks.
     ///
     /// # Errors
     /// As [`keepalive::replace`].
@@ -215,19 +215,20 @@ fn carry_out(root: &Root, plan: impl FnOnce() -> Result<Plan>) -> Result<Plan> {
     // To change nothing takes no privilege; and who lacks it for a change
     // should hear that, and not that a lock cannot be had.
     let lock = lock::take(root);
+    let turn = turn::take();
     let plan = plan()?;
     if plan.writes.is_empty() {
         return Ok(plan);
     }
     keepalive::check_writable(plan.before, plan.after)?;
-    let _lock = lock?;
+    let _locks = (lock?, turn?);
     let _signals = signals::hold()?;
     remember_and_carry_out(root, &plan)?;
     Ok(plan)
 }
 
 /// Carries a plan out, and remembers for `revert` what was in force before. The
-/// caller holds the lock and the signals.
+/// caller holds the locks and the signals.
 pub(super) fn remember_and_carry_out(root: &Root, plan: &Plan) -> Result<()> {
     if plan.writes.is_empty() {
         return Ok(());

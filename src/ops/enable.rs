@@ -11,6 +11,7 @@ use crate::boot::installed::Installed;
 use crate::boot::next::{Next, Sources};
 use crate::boot::{dropin, lock, unit};
 use crate::chain::chain;
+use crate::kernel::turn::{self, Turn};
 use crate::kernel::{keepalive, netns, signals};
 use crate::model::{Profile, ProfileName, Settings, Values};
 use crate::root::Root;
@@ -203,7 +204,8 @@ fn run(
         plan()?
     } else {
         let _lock = lock::take(root)?;
-        carry_out(root, plan()?)?
+        let turn = options.now.then(turn::take).transpose()?;
+        carry_out(root, plan()?, turn)?
     };
     let (name, settings) = plan.profile.map(|p| (p.name, p.settings)).unzip();
     let now = plan.now;
@@ -224,8 +226,8 @@ fn run(
 
 /// Files, then the kernel; what fails undoes what came before it. Returns the
 /// plan, with what is worth knowing added. The caller holds the lock, which the
-/// unit in its sandbox does not ask for.
-fn carry_out(root: &Root, mut plan: KeepPlan) -> Result<KeepPlan> {
+/// unit in its sandbox does not ask for; the turn is the unit's where it runs.
+fn carry_out(root: &Root, mut plan: KeepPlan, turn: Option<Turn>) -> Result<KeepPlan> {
     if let Some(now) = &plan.now {
         keepalive::check_writable(now.before, now.after)?;
     }
@@ -235,6 +237,7 @@ fn carry_out(root: &Root, mut plan: KeepPlan) -> Result<KeepPlan> {
     if let Some(now) = plan.now.as_ref().filter(|_| !unit_applies) {
         remember_and_carry_out(root, now).map_err(|e| plan.files.undo_all(root, e))?;
     }
+    drop(turn);
     if !plan.booted {
         return Ok(plan);
     }
@@ -274,6 +277,7 @@ fn run_unit(wanted: Settings) -> Result<()> {
 /// A unit that failed may have written all the same.
 fn undo_unit(before: Values, cause: Error) -> Error {
     let go_back = || -> Result<()> {
+        let _turn = turn::take()?;
         let in_force = keepalive::read()?;
         if in_force != before {
             keepalive::replace(in_force, Settings::try_from(before)?)?;
