@@ -1,10 +1,10 @@
 //! One writer of the three values at a time, in each network namespace.
 //!
 //! The kernel has no way to write three files as one. So whoever of us reads them
-//! to change them holds a lock until the change is whole or undone, and so does
-//! the process that undoes it if its maker is killed ([`guard`](super::guard)):
-//! an flock belongs to the open file, which it inherits. Nobody of us ever
-//! sees, remembers or undoes half a change of another.
+//! to change them holds a lock until the change is whole or undone. The process
+//! that undoes it if its maker is killed (`guard`) holds it too: an flock belongs
+//! to the open file, which it inherits. Nobody of us ever sees, remembers or
+//! undoes half a change of another.
 //!
 //! The lock is an flock on a file that only those can open who may write the
 //! values: `tcp_fastopen_key` has the mode 0600, and the kernel gives its owner's
