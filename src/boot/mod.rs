@@ -3,10 +3,12 @@
 //!
 //! There is one record of what is kept for boot, an ordinary drop-in in
 //! `/etc/sysctl.d` ([`dropin`]). [`sysctld`] knows who else has a say, [`unit`](mod@unit)
-//! has the last word where systemd is, and [`next`] puts the three together.
+//! has the last word where systemd is and it stands as we wrote it ([`installed`]),
+//! and [`next`] puts them together.
 
 pub mod before;
 pub mod dropin;
+pub mod installed;
 pub mod lock;
 pub mod next;
 pub mod profiles;
@@ -97,6 +99,16 @@ pub enum Error {
         command: String,
         /// What it said.
         message: String,
+    },
+    /// A mask keeps the unit from running.
+    #[error(
+        "{} masks the unit; `systemctl unmask {}` lifts that",
+        file.display(),
+        unit::NAME
+    )]
+    Masked {
+        /// The link to `/dev/null` or the empty file.
+        file: PathBuf,
     },
     /// A unit of this name that is not ours.
     #[error(

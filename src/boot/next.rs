@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::dropin::{self, Kept};
+use super::installed::Installed;
 use super::sysctld::{Files, Reader, Verdict};
 use super::{Error, unit};
 use crate::model::{Hz, Setting, Values};
@@ -129,6 +130,8 @@ pub struct Sources {
     pub systemd: bool,
     /// Whether the unit will run.
     pub unit_enabled: bool,
+    /// The unit as systemd finds it; none without systemd.
+    pub installed: Option<Installed>,
     files: Files,
     /// Both readers, the one that runs at boot first.
     readers: [Reader; 2],
@@ -146,10 +149,15 @@ impl Sources {
         if !systemd {
             readers.reverse();
         }
+        let installed = match systemd {
+            true => Some(Installed::read(root)?),
+            false => None,
+        };
         Ok(Sources {
             kept,
             systemd,
-            unit_enabled: systemd && unit::is_enabled(root)?,
+            unit_enabled: installed.as_ref().is_some_and(Installed::runs),
+            installed,
             files: Files::read(root)?,
             readers,
             dropin: root.display(dropin::FILE),
@@ -157,9 +165,11 @@ impl Sources {
     }
 
     /// The same with another drop-in, or with none, as `enable` and `disable`
-    /// plan it.
+    /// plan it. With one, the unit will stand as `enable` writes it.
     #[must_use]
-    pub fn planned(mut self, kept: Option<(Kept, String)>, unit_enabled: bool) -> Sources {
+    pub fn planned(mut self, kept: Option<(Kept, String)>) -> Sources {
+        let installed = self.installed.as_ref();
+        self.unit_enabled = kept.is_some() && installed.is_some_and(Installed::would_run);
         let (kept, text) = kept.unzip();
         let name = Path::new(dropin::FILE).file_name().and_then(|n| n.to_str());
         if let Some(name) = name {
@@ -167,7 +177,6 @@ impl Sources {
             self.files = self.files.with(name, planned);
         }
         self.kept = kept;
-        self.unit_enabled = unit_enabled;
         self
     }
 
@@ -175,6 +184,7 @@ impl Sources {
     pub fn next(&self, hz: Option<Hz>) -> Next {
         let [reader, _] = self.readers;
         let mut notes = self.files.unreadable.clone();
+        notes.extend(self.installed.iter().flat_map(Installed::notes));
         let [time, intvl, probes] = Setting::ALL.map(|setting| {
             let verdict = reader.decide(&self.files, setting, hz);
             notes.extend(verdict.notes.iter().cloned());

@@ -13,20 +13,19 @@ use nix::sys::stat::FileStat;
 use super::Error;
 use crate::chain::chain;
 use crate::programs::{self, Output, Run, writable_by_others};
-use crate::root::{FileError, Root};
+use crate::root::Root;
 use crate::text::shell;
 
 /// The unit file as the package ships it.
 const TEXT: &str = include_str!("../../systemd/keepalivectl.service");
 /// Its first line, by which a unit of ours is known.
-const MARK: &str = "# Written by `keepalivectl enable`";
+pub(super) const MARK: &str = "# Written by `keepalivectl enable`";
 /// The unit's name.
 pub const NAME: &str = "keepalivectl.service";
 /// Where `enable` puts it.
 pub const FILE: &str = "/etc/systemd/system/keepalivectl.service";
 /// The link that enables it, as `systemctl enable` would make it.
 pub const LINK: &str = "/etc/systemd/system/sysinit.target.wants/keepalivectl.service";
-const LIMIT: usize = 1 << 20;
 
 /// Where an installed program may be, in the order of the search.
 pub const INSTALL_DIRS: [&str; 4] = ["/usr/local/bin", "/usr/local/sbin", "/usr/bin", "/usr/sbin"];
@@ -46,31 +45,6 @@ pub fn has_systemd(root: &Root) -> Result<bool, Error> {
 /// It cannot be told.
 pub fn is_booted(root: &Root) -> Result<bool, Error> {
     Ok(root.is_machine() && root.exists("/run/systemd/system")?)
-}
-
-/// Whether the unit will run where systemd boots: it is there, linked, not
-/// masked, and so is its program.
-///
-/// # Errors
-/// It cannot be told.
-pub fn is_enabled(root: &Root) -> Result<bool, Error> {
-    let unit = match root.read(FILE, LIMIT) {
-        // A mask is a link to /dev/null.
-        Err(FileError::NotAFile { .. }) => None,
-        other => other?,
-    };
-    let Some(unit) = unit else {
-        return Ok(false);
-    };
-    let linked = root.link_target(LINK)?.is_some_and(|t| t.ends_with(NAME));
-    let text = String::from_utf8_lossy(&unit.bytes).into_owned();
-    let program = text.lines().find_map(|l| l.strip_prefix("ExecStart="));
-    let Some(program) = program.and_then(|p| p.split_whitespace().next()) else {
-        return Ok(false);
-    };
-    let found = root.resolve(program)?;
-    let runs = found.is_some_and(|(_, chain)| cannot_run(&chain).is_none());
-    Ok(linked && runs)
 }
 
 /// The time in which systemctl(1) must have a job done: more than the 30 s that the
@@ -126,23 +100,6 @@ fn failed(arguments: &[&str], message: String) -> Error {
     Error::Systemctl {
         command: arguments.join(" "),
         message,
-    }
-}
-
-/// That a unit of that name, if there is one, is one of ours.
-///
-/// # Errors
-/// [`Error::ForeignUnit`] if it is not.
-pub fn check_ours(root: &Root) -> Result<(), Error> {
-    let foreign = || Error::ForeignUnit {
-        file: root.display(FILE),
-    };
-    match root.read(FILE, LIMIT) {
-        // systemd's own mask is a link to /dev/null: somebody wants no unit.
-        Err(FileError::NotAFile { .. }) => Err(foreign()),
-        Err(e) => Err(e.into()),
-        Ok(Some(unit)) if !unit.bytes.starts_with(MARK.as_bytes()) => Err(foreign()),
-        Ok(_) => Ok(()),
     }
 }
 
@@ -202,24 +159,62 @@ pub fn program(root: &Root, running: &Path) -> Result<PathBuf, Error> {
             false => mend_command(&root.display(path)),
         },
     };
+    match unsafe_to_run(&program, &chain) {
+        Some((path, why)) => Err(unsafe_program(path, why)),
+        None => Ok(program),
+    }
+}
+
+/// Whether the unit may run a program that is there: the file or folder at
+/// fault, and what is wrong with it.
+///
+/// # Errors
+/// It cannot be told.
+pub(super) fn fault_of(root: &Root, program: &Path) -> Result<Option<String>, Error> {
+    if !candidates(root)?.iter().any(|found| found == program) {
+        let dirs = INSTALL_DIRS.join(", ");
+        return Ok(Some(format!(
+            "{} is not the {PROGRAM} of {dirs}",
+            root.display(program).display()
+        )));
+    }
+    let Some((real, chain)) = root.resolve(program)? else {
+        return Ok(None);
+    };
+    let fault = unsafe_to_run(&real, &chain);
+    Ok(fault.map(|(path, why)| format!("{} {why}", root.display(path).display())))
+}
+
+/// The installed programs, with all links resolved.
+fn candidates(root: &Root) -> Result<Vec<PathBuf>, Error> {
+    let mut found = Vec::new();
+    for dir in INSTALL_DIRS {
+        let program = root.resolve(Path::new(dir).join(PROGRAM))?;
+        found.extend(program.map(|(real, _)| real));
+    }
+    Ok(found)
+}
+
+/// What keeps a program from being run at boot, with the file or folder at
+/// fault. `chain` is the status of each folder on its way and of itself.
+fn unsafe_to_run<'p>(program: &'p Path, chain: &[FileStat]) -> Option<(&'p Path, String)> {
     let mut folders: Vec<&Path> = program.ancestors().collect();
     folders.reverse();
-    for (path, status) in folders.iter().zip(&chain) {
+    for (path, status) in folders.iter().zip(chain) {
         if let Some(why) = writable_by_others(status.st_mode, status.st_uid) {
-            return Err(unsafe_program(path, why));
+            return Some((path, why));
         }
     }
-    if let Some(at) = cannot_run(&chain) {
+    if let Some(at) = cannot_run(chain) {
         let why = "cannot be run by the unit's own user".to_owned();
-        return Err(unsafe_program(folders[at], why));
+        return Some((folders[at], why));
     }
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._+-".contains(&b);
-    let text = program.to_string_lossy();
-    if !text.bytes().all(plain) {
+    if !program.to_string_lossy().bytes().all(plain) {
         let why = "has a name that a unit file would read in its own way".to_owned();
-        return Err(unsafe_program(&program, why));
+        return Some((program, why));
     }
-    Ok(program)
+    None
 }
 
 /// Where in a chain of folders that ends with a program somebody without any

@@ -3,7 +3,7 @@
 //! The kernel has three files and no way to write them as one. So before the
 //! first write a child is forked that waits on a pipe. If the maker dies, be it
 //! of SIGKILL, the pipe closes and the child undoes what is half done. The child
-//! also holds the maker's lock (an flock belongs to the open file), so that
+//! also holds the maker's locks (an flock belongs to the open file), so that
 //! nobody comes between.
 
 use std::ffi::{CStr, CString};

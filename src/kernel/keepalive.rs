@@ -38,7 +38,8 @@ pub fn check_writable(before: Values, after: Settings) -> Result<(), Error> {
 
 /// Goes from `before`, which is in force, to `after`: writes what differs,
 /// reads all three back, and goes back to `before` if anything fails. Not even
-/// SIGKILL leaves a mix. The caller holds the lock and the signals.
+/// SIGKILL leaves a mix. The caller has had its [turn](super::turn) since it read
+/// `before`, and holds the signals.
 ///
 /// # Errors
 /// [`Error::Undone`] with the cause if nothing is changed;

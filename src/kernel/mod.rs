@@ -14,6 +14,7 @@ mod link;
 pub mod namespaces;
 mod netlink;
 pub mod netns;
+pub mod nsfs;
 pub mod owners;
 pub mod processes;
 pub mod release;
@@ -24,9 +25,11 @@ pub mod taken;
 pub mod tcp;
 mod tcp_info;
 pub mod tick;
+pub mod turn;
 mod watched;
 
 use std::io;
+use std::time::Duration;
 
 use thiserror::Error;
 
@@ -116,6 +119,19 @@ pub enum Error {
         #[source]
         cause: Box<Error>,
     },
+    /// Another has been writing the values all the time.
+    #[error(
+        "another keepalivectl has been writing the values for more than {} s; `fuser {}` names it",
+        waited.as_secs(),
+        turn::FILE
+    )]
+    NotYourTurn {
+        /// For how long this one waited.
+        waited: Duration,
+    },
+    /// The lock of those who write the values cannot be had.
+    #[error("cannot lock {}", turn::FILE)]
+    Turn(#[source] io::Error),
     /// The process that undoes a broken change could not be started.
     #[error("cannot start the process that guards the change")]
     Guard(#[source] io::Error),

@@ -17,7 +17,7 @@ use nix::sys::stat::Mode;
 use nix::{getsockopt_impl, libc, sockopt_impl};
 use thiserror::Error as ThisError;
 
-use super::{Error, signals};
+use super::{Error, nsfs, signals};
 
 /// Where `ip netns` keeps its names.
 pub(super) const NAMES: &str = "/run/netns";
@@ -151,6 +151,8 @@ pub struct Identity {
     /// The namespace, within this boot: the kernel's cookie, which is never
     /// used again, or on kernels before 5.14 the number of its file.
     pub namespace: String,
+    /// What [`is_gone`](super::nsfs::is_gone) knows it by; none before Linux 6.18.
+    pub handle: Option<String>,
 }
 
 /// The identity of the calling thread's namespace.
@@ -176,6 +178,7 @@ pub fn identity() -> Result<Identity, Error> {
     Ok(Identity {
         boot: boot.trim().to_owned(),
         namespace,
+        handle: nsfs::own_handle(),
     })
 }
 

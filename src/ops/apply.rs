@@ -1,12 +1,15 @@
 //! `apply`: settings in force now, all three or none.
 
+use std::time::SystemTime;
+
 use serde::Serialize;
 
 use super::sockets::{self, ChangeReport, Filter, Scope};
 use super::{Error, Result, TimeToDropIdle, over, profiles, require_machine, warnings};
-use crate::boot::{before::Record, lock};
+use crate::boot::before::{self, Record};
+use crate::boot::lock;
 use crate::kernel::netns::{self, NetNs};
-use crate::kernel::{keepalive, signals};
+use crate::kernel::{keepalive, nsfs, signals, turn};
 use crate::model::{Partial, ProfileName, Setting, Settings, Values};
 use crate::root::Root;
 
@@ -65,7 +68,7 @@ impl Plan {
     }
 
     /// Carries the plan out in the calling thread's network namespace. The
-    /// caller holds the lock.
+    /// caller holds the locks.
     ///
     /// # Errors
     /// As [`keepalive::replace`].
@@ -165,6 +168,9 @@ pub fn apply(
     require_machine(root, "apply")?;
     let wanted = resolve(root, target)?;
     let mut report = wanted.apply(root, netns, dry_run)?;
+    if report.changed && !dry_run {
+        forget_gone(root, SAMPLE);
+    }
     if rearm {
         let scope = Scope::One(netns.clone());
         report.rearmed = Some(Box::new(wanted.rearm(root, &scope, dry_run)?));
@@ -209,19 +215,20 @@ fn carry_out(root: &Root, plan: impl FnOnce() -> Result<Plan>) -> Result<Plan> {
     // To change nothing takes no privilege; and who lacks it for a change
     // should hear that, and not that a lock cannot be had.
     let lock = lock::take(root);
+    let turn = turn::take();
     let plan = plan()?;
     if plan.writes.is_empty() {
         return Ok(plan);
     }
     keepalive::check_writable(plan.before, plan.after)?;
-    let _lock = lock?;
+    let _locks = (lock?, turn?);
     let _signals = signals::hold()?;
     remember_and_carry_out(root, &plan)?;
     Ok(plan)
 }
 
 /// Carries a plan out, and remembers for `revert` what was in force before. The
-/// caller holds the lock and the signals.
+/// caller holds the locks and the signals.
 pub(super) fn remember_and_carry_out(root: &Root, plan: &Plan) -> Result<()> {
     if plan.writes.is_empty() {
         return Ok(());
@@ -253,7 +260,37 @@ pub(super) fn remember_while(
 /// The record of the calling thread's namespace.
 pub(super) fn record(root: &Root) -> Result<Record<'_>> {
     let identity = netns::identity()?;
-    Ok(Record::of(root, &identity.namespace, &identity.boot))
+    let handle = identity.handle.as_deref();
+    Ok(Record::of(
+        root,
+        &identity.namespace,
+        &identity.boot,
+        handle,
+    ))
+}
+
+/// How many records one `apply` looks at. In a row of them, more are forgotten
+/// than are added as soon as more than one in 64 is of no use.
+const SAMPLE: usize = 64;
+
+/// Forgets records of namespaces that are gone, of `at_most` that it looks at.
+pub(super) fn forget_gone(root: &Root, at_most: usize) {
+    let forget = || -> Result<()> {
+        let _lock = lock::take(root)?;
+        let boot = netns::identity()?.boot;
+        let now = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+        let seed = now.subsec_nanos() as usize;
+        Ok(before::forget_gone(
+            root,
+            &boot,
+            at_most,
+            seed,
+            nsfs::is_gone,
+        )?)
+    };
+    // What was asked for is done. A record that stays does no harm, and the next
+    // `apply` looks again.
+    let _ = forget();
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::apply::{ApplyReport, Resolved, Target, resolve};
+use super::apply::{ApplyReport, Resolved, Target, forget_gone, resolve};
 use super::netns::{hold, named_job};
 use super::sockets::{ChangeReport, Scope};
 use super::{Error, Result, require_machine};
@@ -89,6 +89,9 @@ pub fn apply_all(
     }
     let namespaces: Vec<NetnsOutcome> = outcomes.into_values().collect();
     let count = |is: fn(&NetnsOutcome) -> bool| namespaces.iter().filter(|o| is(o)).count();
+    if !dry_run {
+        forget_gone(root, usize::MAX);
+    }
     let changed = |o: &NetnsOutcome| o.report.as_ref().is_some_and(|report| report.changed);
     Ok(ApplyAllReport {
         dry_run,

@@ -6,7 +6,7 @@ use super::apply::{ApplyReport, Plan};
 use super::verify::enabled;
 use super::{Result, require_machine};
 use crate::boot::{self, lock};
-use crate::kernel::{keepalive, signals};
+use crate::kernel::{keepalive, signals, turn};
 use crate::root::{FileError, Root};
 
 /// Puts what is enabled in force and reads it back. What was in force before is
@@ -17,15 +17,15 @@ use crate::root::{FileError, Root};
 pub fn boot(root: &Root) -> Result<ApplyReport> {
     require_machine(root, "boot")?;
     let kept = enabled(root)?;
-    let _lock = lock_if_allowed(root)?;
+    let _locks = (lock_if_allowed(root)?, turn::take_as_unit()?);
     let _signals = signals::hold()?;
     let plan = Plan::new(keepalive::read()?, kept.settings);
     plan.carry_out()?;
     Ok(ApplyReport::of(plan, kept.profile, false))
 }
 
-/// The unit's sandbox has nothing to write but the three values, so there is no
-/// lock to be had in it. Reading back tells if anybody came between.
+/// The unit's sandbox has nothing to write but the three values, so the lock of
+/// whole jobs is not to be had in it. The turn to write the values is.
 fn lock_if_allowed(root: &Root) -> Result<Option<lock::Lock>> {
     match lock::take(root) {
         Ok(lock) => Ok(Some(lock)),

@@ -7,10 +7,12 @@ use serde::Serialize;
 use super::apply::{self, ApplyReport, remember_and_carry_out, remember_while};
 use super::files::{Change, FilePlan};
 use super::{Error, Result, harmless, profiles, rate_at_boot, require_machine, warnings};
+use crate::boot::installed::Installed;
 use crate::boot::lock::{self, Lock};
 use crate::boot::next::{Next, Sources};
 use crate::boot::{dropin, unit};
 use crate::chain::chain;
+use crate::kernel::turn::{self, Turn};
 use crate::kernel::{keepalive, netns, signals};
 use crate::model::{Profile, ProfileName, Settings, Values};
 use crate::root::Root;
@@ -106,8 +108,11 @@ fn plan_enable(root: &Root, profile: Profile, options: &Options) -> Result<KeepP
     let systemd = sources.systemd;
     let (kept, text) = dropin::planned(root, &profile);
     let mut files = FilePlan::default();
-    if systemd {
-        unit::check_ours(root)?;
+    let mut warnings = warnings(profile.settings);
+    if let Some(installed) = &sources.installed {
+        installed.check_writable()?;
+        warnings.extend(mended(installed, options));
+        warnings.extend_from_slice(installed.changed_by());
         let program = unit::program(root, &options.running)?;
         files.add(root, Change::write(unit::FILE, unit::text(&program)))?;
     }
@@ -119,14 +124,11 @@ fn plan_enable(root: &Root, profile: Profile, options: &Options) -> Result<KeepP
         };
         files.add(root, link)?;
     }
-    let next_boot = sources
-        .planned(Some((kept, text)), systemd)
-        .next(rate_at_boot(root));
+    let next_boot = sources.planned(Some((kept, text))).next(rate_at_boot(root));
     let now = match options.now {
         true => Some(plan_now(profile.settings)?),
         false => None,
     };
-    let mut warnings = warnings(profile.settings);
     warnings.extend(next_boot.overrides.iter().map(ToString::to_string));
     Ok(KeepPlan {
         systemd,
@@ -140,9 +142,15 @@ fn plan_enable(root: &Root, profile: Profile, options: &Options) -> Result<KeepP
 }
 
 fn plan_disable(root: &Root, options: &Options) -> Result<KeepPlan> {
-    let mut files = FilePlan::default();
-    let mut warnings = Vec::new();
-    let gone = match unit::check_ours(root) {
+    let sources = Sources::read(root, None)?;
+    let systemd = sources.systemd;
+    // What stands in a tree without systemd goes too.
+    let installed = match sources.installed {
+        Some(ref installed) => installed.clone(),
+        None => Installed::read(root)?,
+    };
+    let mut warnings: Vec<String> = mended(&installed, options).into_iter().collect();
+    let gone = match installed.check_ours() {
         // The link first: a unit without its drop-in would be skipped, and a
         // link without its unit would be an error at boot.
         Ok(()) => vec![unit::LINK, dropin::FILE, unit::FILE],
@@ -151,12 +159,11 @@ fn plan_disable(root: &Root, options: &Options) -> Result<KeepPlan> {
             vec![dropin::FILE]
         }
     };
+    let mut files = FilePlan::default();
     for file in gone {
         files.add(root, Change::Remove { file: file.into() })?;
     }
-    let sources = Sources::read(root, None)?;
-    let systemd = sources.systemd;
-    let next_boot = sources.planned(None, false).next(rate_at_boot(root));
+    let next_boot = sources.planned(None).next(rate_at_boot(root));
     let now = match options.now {
         true => Some(plan_now(harmless(
             next_boot.values(),
@@ -175,6 +182,16 @@ fn plan_disable(root: &Root, options: &Options) -> Result<KeepPlan> {
     })
 }
 
+/// What an `enable` or `disable` before this one has left half done.
+fn mended(installed: &Installed, options: &Options) -> Option<String> {
+    let done = match options.dry_run {
+        true => "this run would put that right",
+        false => "that is put right",
+    };
+    let half = installed.half_done()?;
+    Some(format!("{half}: {done}"))
+}
+
 fn plan_now(settings: Settings) -> Result<apply::Plan> {
     Ok(apply::Plan::new(keepalive::read()?, settings))
 }
@@ -188,7 +205,8 @@ fn run(
         plan()?
     } else {
         let lock = lock::take(root)?;
-        carry_out(root, lock, plan()?)?
+        let turn = options.now.then(turn::take).transpose()?;
+        carry_out(root, (lock, turn), plan()?)?
     };
     let (name, settings) = plan.profile.map(|p| (p.name, p.settings)).unzip();
     let now = plan.now;
@@ -209,8 +227,12 @@ fn run(
 
 /// Files, then the kernel; what fails undoes what came before it. Returns the
 /// plan, with what is worth knowing added. The unit in its sandbox does not ask for
-/// the lock.
-fn carry_out(root: &Root, lock: Lock, mut plan: KeepPlan) -> Result<KeepPlan> {
+/// the lock; the turn is the unit's where it runs.
+fn carry_out(
+    root: &Root,
+    (lock, turn): (Lock, Option<Turn>),
+    mut plan: KeepPlan,
+) -> Result<KeepPlan> {
     if let Some(now) = &plan.now {
         keepalive::check_writable(now.before, now.after)?;
     }
@@ -220,6 +242,7 @@ fn carry_out(root: &Root, lock: Lock, mut plan: KeepPlan) -> Result<KeepPlan> {
     if let Some(now) = plan.now.as_ref().filter(|_| !unit_applies) {
         remember_and_carry_out(root, now).map_err(|e| plan.files.undo_all(root, e))?;
     }
+    drop(turn);
     if !plan.booted {
         return Ok(plan);
     }
@@ -263,6 +286,7 @@ fn run_unit(wanted: Settings) -> Result<()> {
 fn undo_unit(before: Values, cause: Error) -> Error {
     let _ = unit::systemctl_undo(&["stop", unit::NAME]);
     let go_back = || -> Result<()> {
+        let _turn = turn::take()?;
         let in_force = keepalive::read()?;
         if in_force != before {
             keepalive::replace(in_force, Settings::try_from(before)?)?;

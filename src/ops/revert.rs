@@ -8,7 +8,7 @@ use crate::boot::before::Record;
 use crate::boot::lock;
 use crate::chain::chain;
 use crate::kernel::netns::NetNs;
-use crate::kernel::{keepalive, signals};
+use crate::kernel::{keepalive, signals, turn};
 use crate::root::Root;
 
 /// What `revert` did, or would do.
@@ -53,7 +53,7 @@ pub fn revert(root: &Root, netns: &NetNs, dry_run: bool) -> Result<RevertReport>
             return Ok(RevertReport::Done(ApplyReport::of(plan, None, true)));
         }
         keepalive::check_writable(plan.before, plan.after)?;
-        let _lock = lock::take(root)?;
+        let _locks = (lock::take(root)?, turn::take()?);
         let _signals = signals::hold()?;
         // Another revert may have come first.
         let Some(plan) = self::plan(&record)? else {

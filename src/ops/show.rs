@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::verify::EnabledReport;
 use super::{Result, rate_at_boot, require_machine, warnings};
 use crate::boot::dropin;
+use crate::boot::installed::Installed;
 use crate::boot::next::{Next, Sources};
 use crate::chain::chain;
 use crate::kernel::counters::{self, Counters};
@@ -121,8 +122,8 @@ impl Here {
 /// Looks at a network namespace and at the files of a tree.
 ///
 /// # Errors
-/// The kernel or a folder of sysctl.d cannot be read. A broken drop-in is
-/// reported among the problems.
+/// The kernel, the unit or a folder of sysctl.d cannot be read. A broken drop-in
+/// and a unit that is not as `enable` writes it are reported among the problems.
 pub fn show(root: &Root, netns: &NetNs) -> Result<ShowReport> {
     if *netns != NetNs::Current {
         require_machine(root, "show --netns")?;
@@ -134,11 +135,12 @@ pub fn show(root: &Root, netns: &NetNs) -> Result<ShowReport> {
     let settings = here.map(|here| here.settings);
     let legal = settings.map(Settings::try_from);
     let conditions = here.map(|here| Conditions::next_door(here.limits, tick::rate()));
-    let (kept, problems) = match dropin::read(root) {
+    let (kept, mut problems) = match dropin::read(root) {
         Ok(kept) => (kept, Vec::new()),
         Err(e) => (None, vec![chain(&e)]),
     };
     let sources = Sources::read(root, kept)?;
+    problems.extend(sources.installed.iter().flat_map(Installed::problems));
     let mut next_boot = sources.next(rate_at_boot(root));
     let elsewhere = *netns != NetNs::Current;
     if elsewhere {

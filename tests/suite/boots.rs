@@ -139,15 +139,21 @@ fn what_is_enabled_is_in_force_after_the_boot() {
     a_later_file_is_put_right();
     a_broken_drop_in_fails_the_unit_and_not_the_boot();
     now_on_a_running_system();
+    the_unit_waits_for_its_turn();
 }
 
 fn in_force_after_a_boot() {
     let image = Image::new();
     image.keepalivectl("enable aws-nat");
-    let said = image.boot("");
+    let said = image.boot(
+        "echo \"limits $(systemctl show -p MemoryMax -p TasksMax keepalivectl.service | sort | tr '\\n' ' ')\"\n",
+    );
     assert_eq!(said["booted"], "240 30 6");
     assert_eq!(said["unit"], "active");
     assert_eq!(said["verify"], "0");
+    // systemd has taken every line of the unit, and shows the limits.
+    assert!(!said["journal"].contains("Unknown"), "{said:?}");
+    assert_eq!(said["limits"], "MemoryMax=67108864 TasksMax=4");
     let logged = "aws-nat is in force: time 240 s, intvl 30 s, probes 6; an idle connection with a \
                   silent peer is dropped after 7min";
     assert!(said["journal"].contains(logged));
@@ -212,4 +218,27 @@ ls /etc/sysctl.d/99-keepalivectl.conf; echo \"left $?\"
     assert_eq!(said["impossible"], "1");
     assert_eq!(said["unchanged"], "7200 75 9");
     assert_ne!(said["left"], "0");
+}
+
+/// The lock that the unit takes in its sandbox is the one that others take.
+fn the_unit_waits_for_its_turn() {
+    let image = Image::new();
+    image.keepalivectl("enable ssh");
+    let said = image.boot(
+        "sysctl -qw net.ipv4.tcp_keepalive_time=5
+(flock 9; touch /out/held; sleep 2; values waiting) 9</proc/sys/net/ipv4/tcp_fastopen_key &
+while ! [ -e /out/held ]; do sleep 0.1; done
+systemctl restart keepalivectl.service; echo \"restart $?\"; values restarted; wait
+systemctl mask --runtime keepalivectl.service; echo \"mask $?\"
+systemctl restart keepalivectl.service; echo \"masked-restart $?\"
+mkdir -p /run/systemd/system.control; ln -s /dev/null /run/systemd/system.control/keepalivectl.service
+systemctl daemon-reload; systemctl restart keepalivectl.service; echo \"control-restart $?\"
+",
+    );
+    assert_eq!(said["waiting"], "5 30 4");
+    assert_eq!(said["restart"], "0");
+    assert_eq!(said["restarted"], "60 30 4");
+    // A mask in /run loses to the unit in /etc, and not one in a folder before it.
+    assert_eq!(said["masked-restart"], "0");
+    assert_ne!(said["control-restart"], "0");
 }

@@ -25,13 +25,13 @@ const FAULTS: [&str; 6] = [
 ];
 
 /// One fault: which call, which time, what happens.
-struct Fault {
-    inject: String,
-    kills: bool,
+pub struct Fault {
+    pub inject: String,
+    pub kills: bool,
 }
 
 /// Runs the binary under strace, with these options.
-fn strace(options: &[&str], arguments: &[&str]) -> Said {
+pub fn strace(options: &[&str], arguments: &[&str]) -> Said {
     let output = Command::new("strace")
         .args(["-qq", "-e", "signal=none", "-o", "/dev/null"])
         .args(options)
@@ -46,8 +46,13 @@ fn strace(options: &[&str], arguments: &[&str]) -> Said {
 /// All faults of one command, by what it calls when nothing fails; it has to
 /// call at least these.
 fn faults(arguments: &[&str], at_least: &[&str]) -> Vec<Fault> {
+    faults_of(arguments, at_least, CALLS, &FAULTS)
+}
+
+/// The same with other calls and faults.
+pub fn faults_of(arguments: &[&str], at_least: &[&str], calls: &str, kinds: &[&str]) -> Vec<Fault> {
     let log = std::env::temp_dir().join("calls");
-    let trace = format!("trace={CALLS}");
+    let trace = format!("trace={calls}");
     strace(&["-o", log.to_str().unwrap(), "-e", &trace], arguments).code(0);
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for line in fs::read_to_string(log).unwrap().lines() {
@@ -64,9 +69,9 @@ fn faults(arguments: &[&str], at_least: &[&str]) -> Vec<Fault> {
     let mut faults = Vec::new();
     for (call, count) in counts {
         for when in 1..=count {
-            faults.extend(FAULTS.map(|fault| Fault {
+            faults.extend(kinds.iter().map(|fault| Fault {
                 inject: format!("inject={call}:{fault}:when={when}"),
-                kills: fault == "signal=KILL",
+                kills: *fault == "signal=KILL",
             }));
         }
     }
@@ -74,7 +79,7 @@ fn faults(arguments: &[&str], at_least: &[&str]) -> Vec<Fault> {
 }
 
 /// Waits until nobody holds the lock: a guard may still be at work.
-fn wait_for_guard() {
+pub fn wait_for_guard() {
     if let Ok(lock) = File::open("/run/keepalivectl/lock") {
         lock.lock().unwrap();
     }

@@ -1,6 +1,6 @@
 //! `show`: which line of which file decides the next boot.
 
-use crate::fixture::{DROPIN, LINK, Tree, UNIT};
+use crate::fixture::{DROPIN, Tree, UNIT};
 
 const T: &str = "net.ipv4.tcp_keepalive_time";
 
@@ -102,30 +102,28 @@ fn files_sort_by_name_and_etc_hides_usr() {
     assert_eq!(time(&tree).0, 40);
 }
 
-#[test]
-fn the_enabled_unit_has_the_last_word() {
-    let tree = Tree::with_systemd();
-    tree.write(DROPIN, three(60, 10, 3));
-    tree.write("etc/sysctl.d/99-zz.conf", format!("{T}=80"));
-    assert_eq!(
-        time(&tree),
-        decided(80, "etc/sysctl.d/99-zz.conf", 1, "systemd-sysctl")
-    );
-    tree.write(
-        UNIT,
-        "[Service]\nExecStart=/usr/local/bin/keepalivectl boot\n",
-    );
-    assert_eq!(time(&tree).0, 80);
-    tree.link(LINK, "/etc/systemd/system/keepalivectl.service");
-    assert_eq!(time(&tree), decided(60, DROPIN, 2, "keepalivectl.service"));
-    // Without its program it has not, nor masked.
-    tree.set_mode("usr/local/bin/keepalivectl", 0o644);
-    assert_eq!(time(&tree).0, 80);
-    tree.set_mode("usr/local/bin/keepalivectl", 0o755);
-    assert_eq!(time(&tree).0, 60);
-    std::fs::remove_file(tree.path(UNIT)).unwrap();
-    tree.link(UNIT, "/dev/null");
-    assert_eq!(time(&tree).0, 80);
+crate::sandbox::sandboxed! {
+    fn the_enabled_unit_has_the_last_word() {
+        let tree = Tree::with_systemd();
+        tree.write(DROPIN, three(60, 10, 3));
+        tree.write("etc/sysctl.d/99-zz.conf", format!("{T}=80"));
+        assert_eq!(
+            time(&tree),
+            decided(80, "etc/sysctl.d/99-zz.conf", 1, "systemd-sysctl")
+        );
+        tree.run("enable ssh").code(0);
+        tree.write(DROPIN, three(60, 10, 3));
+        assert_eq!(time(&tree), decided(60, DROPIN, 2, "keepalivectl.service"));
+        // Without its program it has not, nor masked.
+        tree.set_mode("usr/local/bin/keepalivectl", 0o644);
+        let said = tree.run("show").code(1).complains("cannot be run");
+        said.says("99-zz.conf:1, by systemd-sysctl");
+        tree.set_mode("usr/local/bin/keepalivectl", 0o755);
+        assert_eq!(time(&tree).0, 60);
+        std::fs::remove_file(tree.path(UNIT)).unwrap();
+        tree.link(UNIT, "/dev/null");
+        assert_eq!(time(&tree).0, 80);
+    }
 }
 
 #[test]

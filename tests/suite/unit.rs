@@ -60,3 +60,13 @@ sandboxed! {
         assert!(!security("--threshold=1").status.success());
     }
 }
+
+#[test]
+fn what_the_unit_may_use_is_bounded() {
+    let unit = include_str!("../../systemd/keepalivectl.service");
+    let bound = |name: &str| unit.lines().find_map(|line| line.strip_prefix(name));
+    assert_eq!(bound("MemoryMax="), Some("64M"));
+    // One for the program, one for its guard, and room.
+    let tasks: u32 = bound("TasksMax=").unwrap().parse().unwrap();
+    assert!((2..=8).contains(&tasks));
+}

@@ -124,7 +124,7 @@ fn enabled(report: &ShowReport) -> String {
     };
     let unit = match (report.unit.systemd, report.unit.enabled) {
         (true, true) => "",
-        (true, false) => ", without its unit, which is not enabled",
+        (true, false) => ", without a unit that is known to run",
         (false, _) => ", without a unit, for there is no systemd",
     };
     format!(

@@ -8,5 +8,7 @@ mod fuse;
 mod halfway;
 mod output;
 mod programs;
+mod races;
+mod records;
 mod sockets;
 mod trees;

@@ -1,0 +1,87 @@
+//! One writer of the three values at a time, in each network namespace.
+//!
+//! The kernel has no way to write three files as one. So whoever of us reads them
+//! to change them holds a lock until the change is whole or undone. The process
+//! that undoes it if its maker is killed (`guard`) holds it too: an flock belongs
+//! to the open file, which it inherits. Nobody of us ever sees, remembers or
+//! undoes half a change of another.
+//!
+//! The lock is an flock on a file that only those can open who may write the
+//! values: `tcp_fastopen_key` has the mode 0600, and the kernel gives its owner's
+//! rights to whoever has CAP_NET_ADMIN in the namespace (`net_ctl_permissions`
+//! in `net/sysctl_net.c`). So nobody else can hold it. It is there on every kernel
+//! and before any file system is, and no write is needed to take it, so the unit
+//! can take it in its sandbox. There, `/proc` is another mount with files of its
+//! own, so systemd opens the machine's for it, as its standard input.
+//!
+//! In `/run` is one more lock, of whole jobs, which the unit does not need.
+
+use std::fs::File;
+use std::io::{self, Stdin};
+use std::os::fd::AsFd;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use nix::sys::stat::{SFlag, fstat};
+use nix::sys::statfs::{PROC_SUPER_MAGIC, fstatfs};
+
+use super::Error;
+
+/// What the lock is on.
+pub const FILE: &str = "/proc/sys/net/ipv4/tcp_fastopen_key";
+const PATIENCE: Duration = Duration::from_secs(10);
+const PAUSE: Duration = Duration::from_millis(5);
+
+/// The right to write the values, until this is dropped or the process and its
+/// children are gone.
+#[derive(Debug)]
+pub struct Turn {
+    /// None on kernels before 4.15, which have the file in the first namespace only.
+    _file: Option<File>,
+}
+
+/// Waits up to ten seconds for the turn in the calling thread's namespace.
+///
+/// # Errors
+/// [`Error::NotYourTurn`] if another has it then; [`Error::Turn`] if the lock cannot
+/// be had, for want of CAP_NET_ADMIN say.
+pub fn take() -> Result<Turn, Error> {
+    match File::open(FILE) {
+        Ok(file) => wait(file),
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Turn { _file: None }),
+        Err(e) => Err(Error::Turn(e)),
+    }
+}
+
+/// The same for the unit, which has the file at its standard input.
+///
+/// # Errors
+/// As [`take`].
+pub fn take_as_unit() -> Result<Turn, Error> {
+    match at_standard_input(&io::stdin()) {
+        Some(file) => wait(file),
+        None => take(),
+    }
+}
+
+fn at_standard_input(input: &Stdin) -> Option<File> {
+    let status = fstat(input).ok()?;
+    let is_private_file = status.st_mode == SFlag::S_IFREG.bits() | 0o600;
+    let system = fstatfs(input).ok()?.filesystem_type();
+    let is_ours = is_private_file && system == PROC_SUPER_MAGIC;
+    let file = is_ours.then(|| input.as_fd().try_clone_to_owned().ok());
+    file.flatten().map(File::from)
+}
+
+fn wait(file: File) -> Result<Turn, Error> {
+    use std::fs::TryLockError::{Error as Failed, WouldBlock};
+    let start = Instant::now();
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(Turn { _file: Some(file) }),
+            Err(WouldBlock) if start.elapsed() < PATIENCE => sleep(PAUSE),
+            Err(WouldBlock) => return Err(Error::NotYourTurn { waited: PATIENCE }),
+            Err(Failed(e)) => return Err(Error::Turn(e)),
+        }
+    }
+}
