@@ -7,7 +7,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -17,8 +17,9 @@ use keepalivectl::kernel::lab::Lab;
 
 use crate::command::binary;
 use crate::fixture::{LINK, Tree, UNIT};
+use crate::installed::{install, own_root};
 use crate::pair::Pair;
-use crate::sandbox::{bind, sandboxed, sleeping_in_new_namespaces};
+use crate::sandbox::{sandboxed, sleeping_in_new_namespaces};
 
 /// What one line of a file may hold: the erasure of the screen, a bell, DEL, C1, bidi
 /// and invisible characters.
@@ -331,29 +332,21 @@ pub(super) struct Played {
 
 impl Played {
     pub(super) fn new() -> Played {
+        own_root();
         let home = tempfile::tempdir().unwrap();
         fs::create_dir_all(home.path().join(".ssh")).unwrap();
-        fs::create_dir(home.path().join("bin")).unwrap();
         Played { home }
     }
 
-    /// In the folder of PATH, and in the place of the real one.
+    /// Where root looks for it; HOME in the script is the user's, whatever root has.
     pub(super) fn program(&self, name: &str, script: &str) {
-        let file = self.home.path().join("bin").join(name);
-        fs::write(&file, format!("#!/bin/sh\n{script}")).unwrap();
-        fs::set_permissions(&file, fs::Permissions::from_mode(0o755)).unwrap();
-        for folder in ["/usr/bin", "/usr/sbin"] {
-            let real = Path::new(folder).join(name);
-            if real.exists() {
-                bind(&file, &real);
-            }
-        }
+        let script = script.replace("$HOME", self.home.path().to_str().unwrap());
+        install(&format!("/usr/local/bin/{name}"), &script);
     }
 
     pub(super) fn command(&self, line: &str) -> Command {
         let mut command = Command::new(binary());
-        let path = format!("{}:/usr/bin:/bin", self.home.path().join("bin").display());
-        command.env("PATH", path).env("HOME", self.home.path());
+        command.env("HOME", self.home.path());
         command.args(line.split(' '));
         command
     }
