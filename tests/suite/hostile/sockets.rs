@@ -1,20 +1,19 @@
 //! Sockets and descriptors that a hostile process has chosen.
 
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use keepalivectl::kernel::lab::Lab;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
-use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{setsockopt, sockopt};
-use nix::unistd::{Pid, dup3_raw};
+use nix::unistd::dup3_raw;
 
 use super::fuse::Fuse;
-use crate::command::{Said, binary};
+use super::{command, within};
+use crate::command::Said;
 use crate::pair::Pair;
 use crate::sandbox::{put_in_force, sandboxed};
 
@@ -23,29 +22,7 @@ const SOON: Duration = Duration::from_secs(20);
 
 /// Runs the binary with a limit on its time: one that hangs is left behind.
 fn run_within(limit: Duration, line: &str) -> Said {
-    let mut command = Command::new(binary());
-    command.args(line.split_whitespace());
-    within(limit, command)
-}
-
-fn within(limit: Duration, mut command: Command) -> Said {
-    let child = command
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let pid = Pid::from_raw(child.id() as i32);
-    let waiter = thread::spawn(move || child.wait_with_output().unwrap());
-    let started = Instant::now();
-    while !waiter.is_finished() {
-        if started.elapsed() > limit {
-            kill(pid, Signal::SIGKILL).unwrap();
-            panic!("{pid} still runs after {limit:?}");
-        }
-        sleep(Duration::from_millis(5));
-    }
-    waiter.join().unwrap().into()
+    within(limit, command(line))
 }
 
 /// Swaps a socket's number between it and another file until it is dropped.
