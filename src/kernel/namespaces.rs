@@ -2,6 +2,7 @@
 //! that a process is in.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io;
 use std::os::fd::AsRawFd;
@@ -10,6 +11,7 @@ use std::path::Path;
 
 use super::netns::{NAMES, NetNs, file_of as of};
 use super::processes;
+use super::watched::{self, Progress};
 
 /// One network namespace.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,7 +19,7 @@ pub struct Namespace {
     /// The number of its file, which tells it from all others that exist now.
     pub inode: u64,
     /// Its names, if `ip netns` or a container runtime gave it some.
-    pub names: Vec<String>,
+    pub names: Vec<OsString>,
     /// The processes in it.
     pub processes: Vec<i32>,
 }
@@ -28,7 +30,7 @@ pub struct Namespaces {
     /// Those that could be told apart, by inode.
     pub found: Vec<Namespace>,
     /// Processes whose namespace may not be seen: those of other users, without
-    /// root (`ptrace(2)`, PTRACE_MODE_READ_FSCREDS).
+    /// root (`ptrace(2)`, PTRACE_MODE_READ_FSCREDS), and those that let nobody look.
     pub unseen_processes: usize,
 }
 
@@ -47,15 +49,25 @@ impl Held {
 }
 
 impl Namespace {
-    /// What `--netns` takes: a name, or a process in it.
+    /// What `--netns` takes: a name, or a process in it. A name that is no UTF-8
+    /// cannot be told, so a process counts before it; without one, it is told as far
+    /// as it is text, and the inode tells the namespace from others.
     pub fn name(&self) -> String {
-        let named = self.names.first().map(|name| match name.parse() {
-            Ok(NetNs::Named(name)) => name,
+        let named = self.names.iter().find_map(|name| name.to_str());
+        let named = named.map(|name| match name.parse() {
+            Ok(NetNs::Named(name)) => name.to_string_lossy().into_owned(),
             // A name such as pid:1 would be taken for something else.
             _ => format!("{NAMES}/{name}"),
         });
         let process = || self.processes.iter().min().map(|pid| format!("pid:{pid}"));
-        named.or_else(process).unwrap_or_else(|| "-".to_owned())
+        let lossy = || {
+            let name = self.names.first()?;
+            Some(format!("{NAMES}/{}", name.to_string_lossy()))
+        };
+        named
+            .or_else(process)
+            .or_else(lossy)
+            .unwrap_or_else(|| "-".to_owned())
     }
 
     /// Holds it; none if it has gone away from where it was found. A process
@@ -72,9 +84,11 @@ impl Namespace {
             }));
         }
         let names = self.names.iter().map(|name| Path::new(NAMES).join(name));
+        let by_name = names.map(File::open);
+        let by_process = self.processes.iter().map(|pid| of_process(*pid, open));
         let mut refused = None;
-        for path in names.chain(self.processes.iter().map(|pid| of(*pid))) {
-            match File::open(path) {
+        for opened in by_name.chain(by_process) {
+            match opened {
                 Ok(file) if file.metadata()?.ino() == self.inode => {
                     let path = format!("/proc/self/fd/{}", file.as_raw_fd());
                     return Ok(Some(Held {
@@ -88,6 +102,17 @@ impl Namespace {
         }
         refused.map_or(Ok(None), Err)
     }
+}
+
+fn open(pid: i32) -> io::Result<File> {
+    File::open(of(pid))
+}
+
+/// What one process lets be known, if it does so in time.
+fn of_process<T: Send + 'static>(pid: i32, look: fn(i32) -> io::Result<T>) -> io::Result<T> {
+    let looked = watched::for_each(vec![pid], move |pid, _| look(pid))?;
+    let late = || Err(io::ErrorKind::TimedOut.into());
+    looked.into_iter().flatten().next().unwrap_or_else(late)
 }
 
 /// Of a file in `/proc/PID`: ESRCH is what a process that ends leaves.
@@ -111,11 +136,13 @@ pub fn list() -> io::Result<Namespaces> {
         }
     }
     let mut unseen_processes = 0;
-    for pid in processes::all()? {
-        match fs::metadata(of(pid)) {
-            Ok(file) => found.at(file.ino()).processes.push(pid),
-            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => unseen_processes += 1,
-            Err(_) => {}
+    let pids: Vec<i32> = processes::all()?.collect();
+    let look = |pid: i32, _: &Progress| fs::metadata(of(pid)).map(|file| file.ino());
+    for (pid, inode) in pids.clone().into_iter().zip(watched::for_each(pids, look)?) {
+        match inode {
+            Some(Ok(inode)) => found.at(inode).processes.push(pid),
+            Some(Err(e)) if e.kind() != io::ErrorKind::PermissionDenied => {}
+            Some(Err(_)) | None => unseen_processes += 1,
         }
     }
     Ok(Namespaces {
@@ -151,21 +178,21 @@ pub fn own_inode() -> Option<u64> {
         .map(|file| file.ino())
 }
 
-fn names() -> io::Result<Vec<String>> {
+fn names() -> io::Result<Vec<OsString>> {
     let entries = match fs::read_dir(NAMES) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
     };
-    let mut names: Vec<String> = entries
-        .flatten()
-        .filter_map(|entry| entry.file_name().into_string().ok())
-        .collect();
+    let mut names: Vec<OsString> = entries.flatten().map(|entry| entry.file_name()).collect();
     names.sort();
     Ok(names)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::ffi::OsString;
+    use std::os::unix::ffi::OsStringExt;
+
     #[test]
     fn the_own_namespace_is_found_with_this_process() {
         let pid = i32::try_from(std::process::id()).unwrap();
@@ -184,9 +211,22 @@ mod tests {
         };
         assert!(gone.hold().unwrap().is_none());
         let odd = super::Namespace {
-            names: vec!["pid:1".to_owned()],
+            names: vec!["pid:1".into()],
             ..gone
         };
         assert_eq!(odd.name(), "/run/netns/pid:1");
+        let bytes = super::Namespace {
+            names: vec![OsString::from_vec(b"a\xff".to_vec())],
+            ..odd
+        };
+        assert_eq!(
+            bytes.name(),
+            format!("pid:{}", bytes.processes.iter().min().unwrap())
+        );
+        let nobody = super::Namespace {
+            processes: Vec::new(),
+            ..bytes
+        };
+        assert_eq!(nobody.name(), "/run/netns/a\u{fffd}");
     }
 }

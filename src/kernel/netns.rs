@@ -1,9 +1,11 @@
 //! Network namespaces: entered on a thread of their own, which ends there, so
 //! that nothing can be left in the wrong one.
 
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::fs;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -34,7 +36,7 @@ pub enum NetNs {
     #[default]
     Current,
     /// A named one, as `ip netns` names them: a file in `/run/netns`.
-    Named(String),
+    Named(OsString),
     /// A file that holds one.
     File(PathBuf),
     /// That of a process.
@@ -50,17 +52,30 @@ impl FromStr for NetNs {
     type Err = NetNsError;
 
     fn from_str(text: &str) -> Result<NetNs, NetNsError> {
-        if let Some(pid) = text.strip_prefix("pid:") {
-            return match pid.parse() {
-                Ok(pid) if pid > 0 => Ok(NetNs::Process(pid)),
-                _ => Err(NetNsError(text.to_owned())),
+        OsStr::new(text).try_into()
+    }
+}
+
+impl TryFrom<&OsStr> for NetNs {
+    type Error = NetNsError;
+
+    fn try_from(text: &OsStr) -> Result<NetNs, NetNsError> {
+        let wrong = || NetNsError(text.to_string_lossy().into_owned());
+        let bytes = text.as_bytes();
+        if let Some(pid) = bytes.strip_prefix(b"pid:") {
+            let pid = std::str::from_utf8(pid)
+                .ok()
+                .and_then(|pid| pid.parse().ok());
+            return match pid {
+                Some(pid) if pid > 0 => Ok(NetNs::Process(pid)),
+                _ => Err(wrong()),
             };
         }
-        if text.contains('/') {
+        if bytes.contains(&b'/') {
             return Ok(NetNs::File(text.into()));
         }
-        if ["", ".", ".."].contains(&text) {
-            return Err(NetNsError(text.to_owned()));
+        if ["", ".", ".."].map(str::as_bytes).contains(&bytes) {
+            return Err(wrong());
         }
         Ok(NetNs::Named(text.to_owned()))
     }
@@ -70,7 +85,7 @@ impl fmt::Display for NetNs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             NetNs::Current => f.write_str("of this process"),
-            NetNs::Named(name) => f.write_str(name),
+            NetNs::Named(name) => f.write_str(&name.to_string_lossy()),
             NetNs::File(path) => path.display().fmt(f),
             NetNs::Process(pid) => write!(f, "pid:{pid}"),
         }

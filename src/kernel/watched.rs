@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 
 /// After so many have kept a thread waiting, processes that look as if they would
 /// are passed over.
-const ENOUGH: usize = 8;
+const ENOUGH: usize = 2;
 
 /// How many threads work at once on what takes many system calls.
 pub(super) fn threads() -> usize {

@@ -17,7 +17,7 @@ const PROGRAMS: usize = 3;
 pub struct NetnsEntry {
     /// The number of its file, as lsns(8) shows it.
     pub inode: u64,
-    /// Its names in `/run/netns`.
+    /// Its names in `/run/netns`, as far as they are UTF-8.
     pub names: Vec<String>,
     /// Whether process 1 is in it.
     pub host: bool,
@@ -100,7 +100,11 @@ fn look_into(namespace: &Namespace) -> NetnsEntry {
     };
     NetnsEntry {
         inode: namespace.inode,
-        names: namespace.names.clone(),
+        names: namespace
+            .names
+            .iter()
+            .map(|name| name.to_string_lossy().into_owned())
+            .collect(),
         host: false,
         own: false,
         processes: namespace.processes.len(),

@@ -183,7 +183,7 @@ impl FilterArguments {
             pids: self.pid.iter().map(|pid| pid.get()).collect(),
             processes: self.process.clone(),
             ends: sock_diag::Filter {
-                ports: self.port.clone(),
+                ports: self.port.iter().copied().collect(),
                 local: self.local.clone(),
                 remote: self.remote.clone(),
             },

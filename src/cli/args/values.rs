@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::time::Duration;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use keepalivectl::kernel::netns::NetNs;
 use keepalivectl::model::duration::{parse_seconds, parse_with_unit};
@@ -175,11 +176,16 @@ impl From<StateWord> for State {
     }
 }
 
+/// A name need be no UTF-8.
+fn namespace() -> impl TypedValueParser<Value = NetNs> {
+    OsStringValueParser::new().try_map(|text| NetNs::try_from(text.as_os_str()))
+}
+
 /// The network namespace to act in.
 #[derive(Debug, Default, Args)]
 pub struct Namespace {
     /// Act in another network namespace: a name, a path, or pid:N
-    #[arg(long, value_name = "NAMESPACE")]
+    #[arg(long, value_name = "NAMESPACE", value_parser = namespace())]
     netns: Option<NetNs>,
 }
 

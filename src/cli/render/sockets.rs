@@ -24,7 +24,7 @@ pub fn list(sockets: &[SocketReport], unseen: &Unseen) -> Text {
     });
     let mut counts = Counts::default();
     sockets.iter().for_each(|socket| counts.add(socket));
-    let mut text = Text::answer(format_args!("{}.", counted(&counts)));
+    let mut text = Text::answer(format_args!("{}.", counted(&counts, unseen)));
     if !sockets.is_empty() {
         text.ours("\n");
         text.text(&rows(&sorted));
@@ -36,7 +36,7 @@ pub fn list(sockets: &[SocketReport], unseen: &Unseen) -> Text {
 
 /// How many each process has.
 pub fn summary(report: &SummaryReport) -> Text {
-    let mut text = Text::answer(format_args!("{}.", counted(&report.all)));
+    let mut text = Text::answer(format_args!("{}.", counted(&report.all, &report.unseen)));
     if !report.processes.is_empty() {
         let mut rows = Rows::new(&["PROCESS", "PID", "SOCKETS", "ON", "OFF", "UNKNOWN", "STALE"]);
         for process in &report.processes {
@@ -71,9 +71,13 @@ pub fn summary(report: &SummaryReport) -> Text {
 }
 
 /// `12 sockets: 9 with keepalive on, 3 off, 2 armed under older settings`.
-fn counted(counts: &Counts) -> String {
+fn counted(counts: &Counts, unseen: &Unseen) -> String {
     if counts.sockets == 0 {
-        return "No such socket".to_owned();
+        return match unseen.namespaces.iter().all(|namespace| namespace.gone) {
+            true => "No such socket".to_owned(),
+            // None was found, which says nothing of those that were not listed.
+            false => "Not all sockets could be listed; of the others, none is such".to_owned(),
+        };
     }
     let mut text = format!(
         "{}: {} with keepalive on, {} off",

@@ -1,6 +1,7 @@
 //! Which sockets the kernel lists: a little program that it runs on each
 //! (`inet_diag_bc_run`).
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use ipnet::IpNet;
@@ -12,7 +13,7 @@ use super::Socket;
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Any of these, at either end.
-    pub ports: Vec<u16>,
+    pub ports: BTreeSet<u16>,
     /// This end is in any of these.
     pub local: Vec<IpNet>,
     /// The other end is in any of these.
@@ -32,6 +33,12 @@ impl Filter {
     /// The program; empty where all pass. It ends, and the socket passes, at its
     /// last byte; a jump beyond that rejects.
     pub(super) fn program(&self) -> Vec<u8> {
+        // What no jump could leap over, nor the request hold, is left to `passes`.
+        // A condition has its operation, its jump and up to 28 bytes.
+        const MOST: usize = u16::MAX as usize / 2 / (2 * OPERATION + 28);
+        if 2 * self.ports.len() + self.local.len() + self.remote.len() > MOST {
+            return Vec::new();
+        }
         let ports = self.ports.iter().flat_map(|port| {
             let port = i32::from(*port);
             [LOCAL, REMOTE].map(|end| condition(end, None, port))
@@ -43,19 +50,13 @@ impl Filter {
         };
         // All three must be so. The last comes first, because a jump counts the
         // bytes behind it.
-        let program = [
+        [
             nets(REMOTE, &self.remote),
             nets(LOCAL, &self.local),
             ports.collect(),
         ]
         .into_iter()
-        .fold(Vec::new(), |behind, conditions| any_of(&conditions, behind));
-        // What no jump could leap over, nor the request hold, is left to
-        // `passes`.
-        if program.len() > usize::from(u16::MAX) / 2 {
-            return Vec::new();
-        }
-        program
+        .fold(Vec::new(), |behind, conditions| any_of(&conditions, behind))
     }
 }
 

@@ -349,21 +349,21 @@ mod tests {
             for (filter, passes) in [
                 (
                     Filter {
-                        ports: vec![port],
+                        ports: [port].into(),
                         ..none.clone()
                     },
                     true,
                 ),
                 (
                     Filter {
-                        ports: vec![1, remote.port()],
+                        ports: [1, remote.port()].into(),
                         ..none.clone()
                     },
                     true,
                 ),
                 (
                     Filter {
-                        ports: vec![1, 2],
+                        ports: [1, 2].into(),
                         ..none.clone()
                     },
                     false,
@@ -378,7 +378,7 @@ mod tests {
                 ),
                 (
                     Filter {
-                        ports: vec![port],
+                        ports: [port].into(),
                         local: elsewhere(),
                         ..none.clone()
                     },

@@ -150,3 +150,17 @@ sandboxed! {
         other.wait().unwrap();
     }
 }
+
+sandboxed! {
+    fn a_list_that_fails_is_no_list_without_sockets() {
+        Lab::enter().unwrap();
+        let _pair = Pair::kept();
+        for line in ["sockets", "sockets --no-process", "sockets --summary"] {
+            let mut sockets = command(line);
+            deny(&mut sockets, libc::SYS_sendto, libc::EPERM);
+            let said = within(SOON, sockets).code(1);
+            assert!(said.stdout.starts_with("Not all sockets could be listed"), "{said:?}");
+            assert!(said.stdout.contains("cannot list the TCP sockets"), "{said:?}");
+        }
+    }
+}

@@ -1,6 +1,13 @@
 //! Sockets and descriptors that a hostile process has chosen.
 
+use std::ffi::OsStr;
+use std::fs;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, sleep};
 use std::time::Duration;
@@ -8,6 +15,7 @@ use std::time::Duration;
 use keepalivectl::kernel::lab::Lab;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
+use nix::sys::prctl::set_name;
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::dup3_raw;
 
@@ -15,7 +23,7 @@ use super::fuse::Fuse;
 use super::{command, within};
 use crate::command::Said;
 use crate::pair::Pair;
-use crate::sandbox::{put_in_force, sandboxed};
+use crate::sandbox::{bind, put_in_force, sandboxed, sleeping_in_new_namespaces};
 
 /// Long enough for any honest machine, and no more than a few stalls take.
 const SOON: Duration = Duration::from_secs(20);
@@ -92,6 +100,38 @@ sandboxed! {
 }
 
 sandboxed! {
+    #[ignore = "needs /dev/fuse"]
+    fn a_process_that_is_held_in_execve_holds_nobody() {
+        Lab::enter().unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let fuse = Fuse::mount(place.path());
+        let _honest = Pair::kept();
+        // Their execve(2) closes the file, and waits for an answer with a lock that
+        // whoever reads their links in /proc waits for.
+        let held: Vec<_> = (0..3).map(|_| thread::spawn(|| {
+            let mut sleep = Command::new("/bin/sleep");
+            sleep.arg("0");
+            // SAFETY: prctl(2) is async-signal-safe.
+            unsafe { sleep.pre_exec(|| Ok(set_name(c"keepalivectl")?)) };
+            sleep.status().unwrap()
+        })).collect();
+        while fuse.waiting.load(Ordering::SeqCst) < held.len() {
+            sleep(Duration::from_millis(5));
+        }
+        let all = run_within(SOON, "sockets --json").code(0).json();
+        assert!(all.as_array().unwrap().iter().all(|s| s["time_s"].is_number()), "{all}");
+        let done = run_within(SOON, "sockets rearm --all --json").json();
+        assert_eq!(done["refused"], 0, "{done}");
+        run_within(SOON, "netns list --json").code(0);
+        run_within(SOON, "apply ssh --all-netns").code(0);
+        drop(fuse);
+        for thread in held {
+            assert!(thread.join().unwrap().success());
+        }
+    }
+}
+
+sandboxed! {
     fn a_socket_that_lingers_holds_nobody() {
         const EACH: usize = 300;
         Lab::enter().unwrap();
@@ -124,5 +164,53 @@ sandboxed! {
                 closer.join().unwrap();
             });
         }
+    }
+}
+
+sandboxed! {
+    fn as_many_ports_as_there_are_can_be_named() {
+        Lab::enter().unwrap();
+        let pair = Pair::kept();
+        let mut all = command("sockets --no-process --json");
+        for port in 1..=u16::MAX {
+            all.args(["--port".to_owned(), port.to_string()]);
+        }
+        let found = within(SOON, all).code(0).json();
+        assert_eq!(found.as_array().unwrap().len(), 2);
+        let mut others = command("sockets --no-process --json");
+        for port in (1..=u16::MAX).filter(|port| *port != pair.port()) {
+            others.args(["--port".to_owned(), port.to_string()]);
+        }
+        // The port at the other end counts too.
+        let found = within(SOON, others).code(0).json();
+        assert_eq!(found.as_array().unwrap().len(), 2);
+    }
+}
+
+sandboxed! {
+    fn a_namespace_whose_name_is_no_text_is_found_too() {
+        let name = OsStr::from_bytes(b"caf\xe9");
+        let path = Path::new("/run/netns").join(name);
+        fs::create_dir("/run/netns").unwrap();
+        fs::write(&path, "").unwrap();
+        let mut other = sleeping_in_new_namespaces();
+        bind(Path::new(&format!("/proc/{}/ns/net", other.id())), &path);
+        let inode = fs::metadata(&path).unwrap().ino();
+        other.kill().unwrap();
+        other.wait().unwrap();
+        let list = within(SOON, command("netns list --json")).code(0).json();
+        let found = list["namespaces"].as_array().unwrap().iter();
+        let found = found.filter(|n| n["inode"] == inode).next().unwrap();
+        assert_eq!(found["settings"]["time_s"], 7200, "{found}");
+        assert_eq!(found["names"][0], "caf\u{fffd}");
+        let mut apply = command("apply ssh --netns");
+        apply.arg(name);
+        within(SOON, apply).code(0);
+        let mut show = command("show --json --netns");
+        show.arg(name);
+        let shown = within(SOON, show).code(0).json();
+        assert_eq!(shown["settings"]["time_s"], 60);
+        let all = within(SOON, command("apply --time 90 --all-netns --json")).code(0).json();
+        assert_eq!(all["failed"], 0);
     }
 }
