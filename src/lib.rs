@@ -36,6 +36,7 @@
 //! | 0 | [`model`] | settings, profiles, known paths, the arithmetic | nothing |
 //! | 0 | [`mod@chain`] | an error with its causes, as one line | nothing |
 //! | 0 | [`root`] | the file tree we act on | files under a root |
+//! | 0 | [`text`] | what others have named, for a terminal and for a shell | nothing |
 //! | 1 | [`kernel`] | one file for each kernel interface | /proc, netlink, syscalls |
 //! | 1 | [`boot`] | what decides the next boot | files under a root, systemctl |
 //! | 1 | [`ssh`] | the client's, the server's and PuTTY's configuration | files under a root, `ssh -G`, `sshd -T` |
@@ -63,3 +64,4 @@ pub mod model;
 pub mod ops;
 pub mod root;
 pub mod ssh;
+pub mod text;
