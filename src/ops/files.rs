@@ -8,7 +8,7 @@ use similar::TextDiff;
 
 use super::{Error, Result};
 use crate::chain::chain;
-use crate::root::{FileError, Root};
+use crate::root::{FileError, FileState, Root, Standing};
 
 /// One change to a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -18,12 +18,9 @@ pub enum Change {
     Write {
         /// The file.
         file: PathBuf,
-        /// Its text.
+        /// Its text, its permissions and whose it is.
         #[serde(skip)]
-        text: Vec<u8>,
-        /// Its permissions.
-        #[serde(skip)]
-        mode: u32,
+        state: FileState,
     },
     /// A symbolic link.
     Link {
@@ -40,27 +37,31 @@ pub enum Change {
 }
 
 impl Change {
-    /// A file that all can read and root can write.
+    /// A file that all can read and only the user of this process can write:
+    /// root, where it is the system's.
     pub fn write(file: impl Into<PathBuf>, text: impl Into<Vec<u8>>) -> Change {
         Change::Write {
             file: file.into(),
-            text: text.into(),
-            mode: 0o644,
+            state: FileState::ours(text.into(), 0o644),
         }
     }
 
-    /// A file with other text, and the permissions that it has; a new one gets
-    /// `new_mode`.
-    ///
-    /// # Errors
-    /// What stands there cannot be read.
-    pub fn edit(root: &Root, file: &Path, text: String, new_mode: u32) -> Result<Change> {
-        let before = root.read(file, LIMIT)?;
-        Ok(Change::Write {
-            file: file.to_owned(),
-            text: text.into_bytes(),
-            mode: before.map_or(new_mode, |before| before.mode),
-        })
+    /// What makes a file be what it was found as.
+    fn of(file: PathBuf, standing: Standing) -> Change {
+        match standing {
+            Standing::Nothing => Change::Remove { file },
+            Standing::Link(target) => Change::Link { file, target },
+            Standing::File(state) => Change::Write { file, state },
+        }
+    }
+
+    /// What stands there once it is made.
+    fn standing(&self) -> Standing {
+        match self {
+            Change::Write { state, .. } => Standing::File(state.clone()),
+            Change::Link { target, .. } => Standing::Link(target.clone()),
+            Change::Remove { .. } => Standing::Nothing,
+        }
     }
 
     /// The file or link that is changed.
@@ -75,7 +76,7 @@ impl Change {
     /// The text of the file that it makes.
     fn text(&self) -> Cow<'_, str> {
         match self {
-            Change::Write { text, .. } => String::from_utf8_lossy(text),
+            Change::Write { state, .. } => String::from_utf8_lossy(&state.bytes),
             _ => Cow::Borrowed(""),
         }
     }
@@ -90,12 +91,9 @@ impl Change {
         self
     }
 
-    fn carry_out(&self, root: &Root) -> std::result::Result<(), FileError> {
-        match self {
-            Change::Write { file, text, mode } => root.replace(file, text, *mode),
-            Change::Link { file, target } => root.link(file, target),
-            Change::Remove { file } => root.remove(file).map(drop),
-        }
+    /// Makes it, if what stands there is what `before` makes.
+    fn carry_out(&self, root: &Root, before: &Change) -> std::result::Result<(), FileError> {
+        root.put(self.file(), &self.standing(), Some(&before.standing()))
     }
 }
 
@@ -107,9 +105,6 @@ pub struct FilePlan {
     folders: Vec<PathBuf>,
 }
 
-/// The largest file that is kept in memory to be restored.
-const LIMIT: usize = 16 << 20;
-
 impl FilePlan {
     /// Adds a change, unless it is so already.
     ///
@@ -117,24 +112,70 @@ impl FilePlan {
     /// What stands there cannot be read, is neither a file nor a link, or is a
     /// link where a file is to be written.
     pub fn add(&mut self, root: &Root, change: Change) -> Result<()> {
-        let file = change.file().clone();
-        let undo = match root.link_target(&file)? {
-            Some(_) if matches!(change, Change::Write { .. }) => {
-                let path = root.display(file);
-                return Err(FileError::Link { path }.into());
+        let found = root.standing(change.file())?;
+        self.push(root, change, found)
+    }
+
+    /// Adds a change of a user's file: other text, or none any more. The file
+    /// keeps its owner, its permissions and its attributes; a new one gets
+    /// `new_mode`.
+    ///
+    /// `before` is the text that the new one was made from, empty if there was
+    /// no file.
+    ///
+    /// # Errors
+    /// As [`FilePlan::add`]; or the file has another text by now, or other names.
+    pub fn edit(
+        &mut self,
+        root: &Root,
+        file: &Path,
+        before: &[u8],
+        after: Option<Vec<u8>>,
+        new_mode: u32,
+    ) -> Result<()> {
+        let found = root.standing(file)?;
+        let path = || root.display(file);
+        let same = match &found {
+            Standing::File(state) => state.bytes == before,
+            Standing::Nothing => before.is_empty(),
+            Standing::Link(_) => return Err(FileError::Link { path: path() }.into()),
+        };
+        if !same {
+            return Err(FileError::Changed { path: path() }.into());
+        }
+        let file = file.to_owned();
+        let change = match (after, &found) {
+            (None, _) => Change::Remove { file },
+            (Some(bytes), Standing::File(state)) => {
+                let state = FileState {
+                    bytes,
+                    ..state.clone()
+                };
+                Change::Write { file, state }
             }
-            Some(target) => Change::Link { file, target },
-            None => match root.read(&file, LIMIT)? {
-                Some(content) => Change::Write {
-                    file,
-                    text: content.bytes,
-                    mode: content.mode,
-                },
-                None => Change::Remove { file },
+            (Some(bytes), _) => Change::Write {
+                file,
+                state: FileState::ours(bytes, new_mode),
             },
         };
-        if undo != change {
+        if let (Change::Write { .. }, Standing::File(state)) = (&change, &found)
+            && state.names > 1
+        {
+            let (path, names) = (root.display(change.file()), state.names);
+            return Err(FileError::HardLinks { path, names }.into());
+        }
+        self.push(root, change, found)
+    }
+
+    fn push(&mut self, root: &Root, change: Change, found: Standing) -> Result<()> {
+        let is_write = matches!(change, Change::Write { .. });
+        if is_write && matches!(found, Standing::Link(_)) {
+            let path = root.display(change.file());
+            return Err(FileError::Link { path }.into());
+        }
+        if !change.standing().is_met_by(&found) {
             self.folders.extend(missing_folders(root, change.file())?);
+            let undo = Change::of(change.file().clone(), found);
             self.steps.push((change, undo));
         }
         Ok(())
@@ -173,11 +214,16 @@ impl FilePlan {
     /// # Errors
     /// [`Error::Undone`] if all is as before, [`Error::NotUndone`] if not.
     pub fn carry_out(&self, root: &Root) -> Result<()> {
-        for (done, (change, _)) in self.steps.iter().enumerate() {
-            if let Err(e) = change.carry_out(root) {
-                // The failed one too: a rename may be done when the last fsync
-                // fails.
-                return Err(self.undo(root, done + 1, e.into()));
+        for (done, (change, before)) in self.steps.iter().enumerate() {
+            if let Err(e) = change.carry_out(root, before) {
+                let count = match e {
+                    // What another program wrote stays.
+                    FileError::Changed { .. } | FileError::SetAside { .. } => done,
+                    // The failed one too: a rename may be done when the last
+                    // fsync fails.
+                    _ => done + 1,
+                };
+                return Err(self.undo(root, count, e.into()));
             }
         }
         Ok(())
@@ -191,14 +237,16 @@ impl FilePlan {
     fn undo(&self, root: &Root, count: usize, cause: Error) -> Error {
         let mut left = Vec::new();
         for (change, undo) in self.steps[..count].iter().rev() {
-            let file = root.display(change.file());
-            match is_so(root, undo) || is_so(root, change) {
-                false => left.push(format!("{} (it was changed meanwhile)", file.display())),
-                true => {
-                    if let Err(e) = restore(root, undo) {
-                        left.push(format!("{} ({})", file.display(), chain(&e)));
-                    }
-                }
+            if is_so(root, undo) {
+                continue;
+            }
+            if let Err(e) = undo.carry_out(root, change) {
+                let file = root.display(change.file());
+                let why = match e {
+                    FileError::Changed { .. } => "it was changed meanwhile".to_owned(),
+                    other => chain(&other),
+                };
+                left.push(format!("{} ({why})", file.display()));
             }
         }
         for folder in &self.folders {
@@ -229,14 +277,6 @@ fn missing_folders(root: &Root, file: &Path) -> Result<Vec<PathBuf>> {
 
 /// Whether there is what a change makes.
 fn is_so(root: &Root, change: &Change) -> bool {
-    let mut plan = FilePlan::default();
-    plan.add(root, change.clone()).is_ok() && plan.is_empty()
-}
-
-/// Brings back what stood there.
-fn restore(root: &Root, before: &Change) -> std::result::Result<(), FileError> {
-    match is_so(root, before) {
-        true => Ok(()),
-        false => before.carry_out(root),
-    }
+    let found = root.standing(change.file());
+    found.is_ok_and(|found| change.standing().is_met_by(&found))
 }
