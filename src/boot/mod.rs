@@ -45,6 +45,17 @@ pub enum Error {
         /// Its file.
         file: PathBuf,
     },
+    /// More profiles than are listed.
+    #[error(
+        "{} holds more than {} profiles, and the others are left out; remove those that are not \
+         needed",
+        folder.display(),
+        profiles::MOST
+    )]
+    TooManyProfiles {
+        /// Their folder.
+        folder: PathBuf,
+    },
     /// The lock is held by somebody else.
     #[error(
         "another keepalivectl has been at work for more than {} s; `fuser {}` names it",

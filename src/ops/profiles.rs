@@ -74,18 +74,21 @@ pub fn find(root: &Root, name: &ProfileName) -> Result<Found> {
     }
 }
 
-/// All names, sorted.
-fn names(root: &Root) -> Result<Vec<ProfileName>> {
+/// All names, sorted; of the administrator's only as many as are listed, and
+/// whether there are more.
+fn names(root: &Root) -> Result<(Vec<ProfileName>, bool)> {
     let mut names = boot::profiles::names(root)?;
+    let more = names.len() > boot::profiles::MOST;
+    names.truncate(boot::profiles::MOST);
     names.extend(builtin::all().into_iter().map(|b| b.profile.name));
     names.sort();
     names.dedup();
-    Ok(names)
+    Ok((names, more))
 }
 
 /// Names that were perhaps meant.
 fn alike(root: &Root, wanted: &ProfileName) -> Vec<ProfileName> {
-    let all = names(root).unwrap_or_default();
+    let (all, _) = names(root).unwrap_or_default();
     similar(wanted.as_str(), all.iter().map(ProfileName::as_str))
         .into_iter()
         .filter_map(|name| name.parse().ok())
@@ -120,7 +123,8 @@ pub struct ProfileEntry {
 pub fn list(root: &Root) -> Result<(Vec<ProfileEntry>, Vec<Error>)> {
     let mut entries = Vec::new();
     let mut broken = Vec::new();
-    for name in names(root)? {
+    let (names, more) = names(root)?;
+    for name in names {
         match find(root, &name) {
             Ok(found) => entries.push(ProfileEntry {
                 name,
@@ -132,6 +136,10 @@ pub fn list(root: &Root) -> Result<(Vec<ProfileEntry>, Vec<Error>)> {
             }),
             Err(e) => broken.push(e),
         }
+    }
+    if more {
+        let folder = root.display(boot::profiles::DIR);
+        broken.push(boot::Error::TooManyProfiles { folder }.into());
     }
     Ok((entries, broken))
 }
