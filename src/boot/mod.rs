@@ -9,6 +9,7 @@ pub mod before;
 pub mod dropin;
 pub mod lock;
 pub mod next;
+pub mod owner;
 pub mod profiles;
 pub mod sysctld;
 pub mod unit;
@@ -100,6 +101,14 @@ pub enum Error {
         /// The command that installs it properly.
         install: String,
     },
+    /// A folder of what is kept for boot can be written by others than root.
+    #[error(
+        "{} {}, and only root may change what is kept for boot; put it right with: {}",
+        .0.path.display(),
+        .0.why,
+        .0.mend
+    )]
+    ExposedFolder(owner::Exposed),
     /// systemctl(1) failed.
     #[error("`systemctl {command}` failed: {message}")]
     Systemctl {

@@ -11,6 +11,7 @@ use std::process::{Command, Stdio};
 use nix::sys::stat::FileStat;
 
 use super::Error;
+use super::owner::writable_by_others;
 use crate::root::{FileError, Root};
 
 /// The unit file as the package ships it.
@@ -185,20 +186,6 @@ pub fn program(root: &Root, running: &Path) -> Result<PathBuf, Error> {
     Ok(program)
 }
 
-/// Who else than root can write a file or folder of this mode and ownership.
-fn writable_by_others(mode: u32, owner: u32) -> Option<String> {
-    if owner != 0 {
-        return Some(format!("belongs to user {owner}"));
-    }
-    if mode & 0o002 != 0 {
-        return Some("can be written by everybody".to_owned());
-    }
-    if mode & 0o020 != 0 {
-        return Some("can be written by its group".to_owned());
-    }
-    None
-}
-
 /// Where in a chain of folders that ends with a program somebody without any
 /// right of root's is stopped: a folder that cannot be passed, or what is no
 /// readable, executable file.
@@ -223,14 +210,5 @@ mod tests {
         assert!(text.contains("\nExecStart=/usr/bin/keepalivectl boot\n"));
         assert_eq!(text.matches("ExecStart=").count(), 1);
         assert!(text.contains(super::super::dropin::FILE));
-    }
-
-    #[test]
-    fn only_root_may_write_what_runs_at_boot() {
-        assert_eq!(writable_by_others(0o100_755, 0), None);
-        assert!(writable_by_others(0o100_775, 0).is_some());
-        assert!(writable_by_others(0o100_755, 1000).is_some());
-        assert!(writable_by_others(0o42_775, 0).is_some());
-        assert!(writable_by_others(0o41_777, 0).is_some());
     }
 }

@@ -8,7 +8,7 @@ use super::apply::{self, ApplyReport, remember_and_carry_out, remember_while};
 use super::files::{Change, FilePlan};
 use super::{Error, Result, harmless, profiles, rate_at_boot, require_machine, warnings};
 use crate::boot::next::{Next, Sources};
-use crate::boot::{dropin, lock, unit};
+use crate::boot::{dropin, lock, owner, unit};
 use crate::chain::chain;
 use crate::kernel::{keepalive, netns, signals};
 use crate::model::{Profile, ProfileName, Settings, Values};
@@ -61,8 +61,12 @@ pub fn enable(root: &Root, name: &ProfileName, options: &Options) -> Result<Enab
         require_machine(root, "enable --now")?;
         require_inits_namespace(root)?;
     }
-    let profile = profiles::find(root, name)?.profile;
-    run(root, options, || plan_enable(root, profile, options))
+    let found = profiles::find(root, name)?;
+    run(root, options, || {
+        let mut plan = plan_enable(root, found.profile, options)?;
+        plan.warnings.extend(found.warnings);
+        Ok(plan)
+    })
 }
 
 /// Keeps nothing for boot any more: the drop-in goes, and the unit with it.
@@ -104,6 +108,11 @@ fn plan_enable(root: &Root, profile: Profile, options: &Options) -> Result<KeepP
     let sources = Sources::read(root, None)?;
     let systemd = sources.systemd;
     let (kept, text) = dropin::planned(root, &profile);
+    owner::require_roots_folders(root, dropin::FILE)?;
+    if systemd {
+        owner::require_roots_folders(root, unit::FILE)?;
+        owner::require_roots_folders(root, unit::LINK)?;
+    }
     let mut files = FilePlan::default();
     if systemd {
         unit::check_ours(root)?;

@@ -2,6 +2,7 @@
 //! tool against root. Each test makes the attack real in a sandbox.
 
 mod boot;
+mod edits;
 mod output;
 mod programs;
 mod sockets;
