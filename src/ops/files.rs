@@ -103,6 +103,8 @@ pub struct FilePlan {
     steps: Vec<(Change, Change)>,
     /// Folders that are made on the way, the innermost first.
     folders: Vec<PathBuf>,
+    /// Files that are already as they are to be.
+    unchanged: Vec<PathBuf>,
 }
 
 impl FilePlan {
@@ -173,7 +175,9 @@ impl FilePlan {
             let path = root.display(change.file());
             return Err(FileError::Link { path }.into());
         }
-        if !change.standing().is_met_by(&found) {
+        if change.standing().is_met_by(&found) {
+            self.unchanged.push(change.file().clone());
+        } else {
             self.folders.extend(missing_folders(root, change.file())?);
             let undo = Change::of(change.file().clone(), found);
             self.steps.push((change, undo));
@@ -214,6 +218,9 @@ impl FilePlan {
     /// # Errors
     /// [`Error::Undone`] if all is as before, [`Error::NotUndone`] if not.
     pub fn carry_out(&self, root: &Root) -> Result<()> {
+        for file in &self.unchanged {
+            root.sweep(file);
+        }
         for (done, (change, before)) in self.steps.iter().enumerate() {
             if let Err(e) = change.carry_out(root, before) {
                 let count = match e {

@@ -217,7 +217,7 @@ fn prefix(name: &str) -> String {
 /// Removes what runs that were killed have left of changes of `name`: names that
 /// only this program gives, of files that no run holds a lock on. Links carry no
 /// lock; they are written under the lock of the tree.
-pub(super) fn sweep(dir: &OwnedFd, listing: OwnedFd, name: &str, links: bool) {
+pub(super) fn sweep(dir: &OwnedFd, listing: OwnedFd, name: &str) {
     let prefix = prefix(name);
     let is_left = |found: &&str| {
         found.strip_prefix(&prefix).is_some_and(|random| {
@@ -226,20 +226,20 @@ pub(super) fn sweep(dir: &OwnedFd, listing: OwnedFd, name: &str, links: bool) {
     };
     let names = names_in(listing).ok().flatten().unwrap_or_default();
     for left in names.iter().filter_map(|n| n.to_str()).filter(is_left) {
-        if is_abandoned(dir, left, links) {
+        if is_abandoned(dir, left) {
             // The next change tries again.
             let _ = unlinkat(dir, left, UnlinkatFlags::NoRemoveDir);
         }
     }
 }
 
-fn is_abandoned(dir: impl AsFd, name: &str, links: bool) -> bool {
+fn is_abandoned(dir: impl AsFd, name: &str) -> bool {
     let flags = OFlag::O_PATH | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
     let Ok(found) = openat(dir, name, flags, Mode::empty()) else {
         return false;
     };
     match fstat(&found).map(|stat| kind(&stat)) {
-        Ok(SFlag::S_IFLNK) => links,
+        Ok(SFlag::S_IFLNK) => true,
         Ok(SFlag::S_IFREG) => reopen(&found).is_ok_and(|file| file.try_lock().is_ok()),
         _ => false,
     }

@@ -59,6 +59,15 @@ impl Root {
         }
     }
 
+    /// Removes what killed runs have left of changes of a file, if that can be done.
+    pub fn sweep(&self, path: impl AsRef<Path>) {
+        if let Ok((dir, name)) = self.folder(path.as_ref(), None)
+            && let Ok(Some(listing)) = listing(&dir)
+        {
+            sweep(&dir, listing, name);
+        }
+    }
+
     /// Puts a file of this process's user in place, whole, over whatever file
     /// stands there.
     ///
@@ -85,9 +94,8 @@ impl Root {
             Err(Errno::ENOENT) => return Ok(false),
             Err(e) => return Err(failed(e)),
         }
-        match listing(&dir).map_err(failed)? {
-            Some(folder) => fsync(&folder).map_err(failed)?,
-            None => {}
+        if let Some(folder) = listing(&dir).map_err(failed)? {
+            fsync(&folder).map_err(failed)?;
         }
         Ok(true)
     }
@@ -193,8 +201,7 @@ impl Place<'_> {
         // Opened before the change, so that it cannot fail after it.
         let folder = listing(&self.dir).map_err(failed)?;
         if let Some(listing) = folder.as_ref().and_then(|f| f.try_clone().ok()) {
-            let links = matches!(new, Standing::Link(_));
-            sweep(&self.dir, listing, self.name, links);
+            sweep(&self.dir, listing, self.name);
         }
         let (found, old) = self.look(self.name)?;
         self.require_alike(new, &found)?;

@@ -95,21 +95,23 @@ sandboxed! {
                     sleep(Duration::from_micros(300));
                 }
             });
-            for _ in 0..60 {
-                // A link that is there when the tree is named leads to its target, as it
-                // does for every program; the victim is then the tree.
-                let run = tree.start("enable ssh");
-                let said = Said::from(run.wait_with_output().unwrap());
-                assert!([0, 1].contains(&said.code), "{said:?}");
-                let named = said.stdout.contains("/victim/etc") || said.stderr.contains("/victim");
-                if !named {
-                    assert_eq!(tree.victims_files(), 0, "{said:?}");
-                }
-                let _ = fs::remove_dir_all(tree.path("victim/etc"));
-            }
+            let fault = (0..100).find_map(|_| written_elsewhere(&tree));
             done.store(true, Ordering::Relaxed);
+            assert_eq!(fault, None);
         });
     }
+}
+
+/// Runs once while the parent is swapped. A link that is there when the tree is named
+/// leads to the victim, as it does for every program; then the victim is the tree, and
+/// the run says so. Returns what it said if it wrote there without.
+fn written_elsewhere(tree: &Swapped) -> Option<String> {
+    let run = tree.start("enable ssh");
+    let said = Said::from(run.wait_with_output().unwrap());
+    let named = said.stdout.contains("/victim/") || said.stderr.contains("/victim");
+    let written = tree.victims_files() > 0;
+    let _ = fs::remove_dir_all(tree.path("victim/etc"));
+    (written && !named).then(|| format!("{said:?}"))
 }
 
 /// Waits until a condition holds.
@@ -177,18 +179,17 @@ fn run_within_limits(tree: &Tree, line: &str) -> Said {
 #[test]
 fn braces_that_stand_for_too_much_are_left_out() {
     let tree = Tree::new();
+    // systemd follows braces, and `sysctl --system` does not.
+    tree.write("usr/lib/systemd/systemd", "");
     let braces = "{a,b}".repeat(14);
     let bomb = format!("net.ipv4.tcp_keepalive_*{braces} = 5\n");
     tree.write("etc/sysctl.d/10-bomb.conf", bomb.repeat(6000));
     let longer = "{a,b,c,d}".repeat(50_000);
     tree.write("etc/sysctl.d/11-bomb.conf", format!("*{longer} = 5\n"));
     tree.write("etc/sysctl.d/20.conf", "net.ipv4.tcp_keepalive_time = 77\n");
-    for line in ["show", "enable ssh", "disable"] {
-        let said = run_within_limits(&tree, line).code(0);
-        if line == "show" {
-            said.says("10-bomb.conf:1").says("left out").says("77");
-        }
-    }
+    let said = run_within_limits(&tree, "show").code(0);
+    said.says("10-bomb.conf:1").says("left out").says("77");
+    run_within_limits(&tree, "disable").code(0);
 }
 
 #[test]
@@ -208,6 +209,7 @@ fn files_that_are_too_much_are_left_out() {
 #[test]
 fn lines_and_names_that_are_too_many_are_left_out() {
     let tree = Tree::new();
+    tree.write("usr/lib/systemd/systemd", "");
     let lines = |line: &str| line.repeat((1 << 20) / line.len() - 1);
     for line in [
         "a=\n",
