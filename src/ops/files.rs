@@ -287,3 +287,42 @@ fn is_so(root: &Root, change: &Change) -> bool {
     let found = root.standing(change.file());
     found.is_ok_and(|found| change.standing().is_met_by(&found))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_another_program_writes_meanwhile_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::at(place.path()).unwrap();
+        let file = |name: &str| place.path().join(name);
+        fs::write(file("second"), "old").unwrap();
+        let mut plan = FilePlan::default();
+        plan.add(&root, Change::write("/first", "1")).unwrap();
+        plan.add(&root, Change::write("/second", "2")).unwrap();
+        fs::write(file("second"), "another's").unwrap();
+        let error = plan.carry_out(&root).unwrap_err();
+        assert!(matches!(error, Error::Undone(_)), "{error}");
+        assert!(!file("first").exists());
+        assert_eq!(fs::read(file("second")).unwrap(), b"another's");
+    }
+
+    #[test]
+    fn an_edit_is_of_the_text_that_was_read() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::at(place.path()).unwrap();
+        fs::write(place.path().join("x"), "new already").unwrap();
+        for after in [Some(b"edited".to_vec()), None] {
+            let mut plan = FilePlan::default();
+            let edited = plan.edit(&root, Path::new("/x"), b"old", after, 0o600);
+            assert!(matches!(
+                edited,
+                Err(Error::File(FileError::Changed { .. }))
+            ));
+            assert!(plan.is_empty());
+        }
+    }
+}

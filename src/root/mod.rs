@@ -251,3 +251,59 @@ fn kind(stat: &FileStat) -> SFlag {
 fn same(a: &FileStat, b: &FileStat) -> bool {
     (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_tree_is_the_one_that_was_opened() {
+        let place = tempfile::tempdir().unwrap();
+        let (tree, moved) = (place.path().join("tree"), place.path().join("moved"));
+        let victim = place.path().join("victim");
+        fs::create_dir_all(tree.join("etc")).unwrap();
+        fs::create_dir_all(&victim).unwrap();
+        fs::write(tree.join("etc/x"), "the tree's").unwrap();
+        fs::write(victim.join("x"), "the victim's").unwrap();
+        let root = Root::at(&tree).unwrap();
+        fs::rename(&tree, &moved).unwrap();
+        symlink(&victim, &tree).unwrap();
+
+        let content = root.read("/etc/x", 100).unwrap().unwrap();
+        assert_eq!(content.bytes, b"the tree's");
+        assert_eq!(content.real_path, Path::new("/etc/x"));
+        assert_eq!(root.names("/").unwrap(), ["etc"]);
+        let (real, chain) = root.resolve("/etc/x").unwrap().unwrap();
+        assert_eq!((real.as_path(), chain.len()), (Path::new("/etc/x"), 3));
+        root.replace("/etc/x", b"new", 0o644).unwrap();
+        root.replace("/x", b"new", 0o644).unwrap();
+        let link = Standing::Link("x".into());
+        root.put("/link", &link, Some(&Standing::Nothing)).unwrap();
+        assert_eq!(root.link_target("/link").unwrap(), Some("x".into()));
+        assert!(root.remove("/x").unwrap());
+        assert_eq!(fs::read(moved.join("etc/x")).unwrap(), b"new");
+        assert_eq!(fs::read(victim.join("x")).unwrap(), b"the victim's");
+        assert_eq!(fs::read_dir(&victim).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn only_what_was_expected_is_replaced() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::at(place.path()).unwrap();
+        root.replace("/x", b"old", 0o600).unwrap();
+        let old = root.standing("/x").unwrap();
+        let new = Standing::File(FileState::ours(b"new".to_vec(), 0o600));
+        fs::write(place.path().join("x"), "another's").unwrap();
+        for to in [&new, &Standing::Nothing] {
+            let refused = root.put("/x", to, Some(&old)).unwrap_err();
+            assert!(matches!(refused, FileError::Changed { .. }), "{refused}");
+        }
+        let refused = root.put("/x", &new, Some(&Standing::Nothing)).unwrap_err();
+        assert!(matches!(refused, FileError::Changed { .. }), "{refused}");
+        assert_eq!(fs::read(place.path().join("x")).unwrap(), b"another's");
+        assert_eq!(root.names("/").unwrap(), ["x"]);
+    }
+}

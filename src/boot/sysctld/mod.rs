@@ -41,8 +41,9 @@ const DIRS: [&str; 5] = [
 const SYSCTL_CONF: &str = "/etc/sysctl.conf";
 /// The most files that are read.
 const MOST_FILES: usize = 1000;
-/// The most bytes that are read of all files together.
-const MOST_BYTES: usize = 1 << 20;
+/// The largest file that is read, and the most bytes of all files together.
+const MOST_BYTES_OF_ONE: usize = 1 << 20;
+const MOST_BYTES: usize = 4 << 20;
 /// The most notes on one setting, and the most on globs.
 const MOST_NOTES: usize = 20;
 
@@ -79,8 +80,8 @@ pub struct Files {
 }
 
 impl Files {
-    /// Reads them, as far as a machine can need it: 1000 files of 1 MiB together,
-    /// with 10,000 globs. What is left out is listed.
+    /// Reads them, as far as a machine can need it: 1000 files, each of
+    /// 1 MiB and all of 4 MiB at the most, with 10,000 globs. What is left out is listed.
     ///
     /// # Errors
     /// A folder cannot be read. A file that cannot is listed instead.
@@ -92,7 +93,7 @@ impl Files {
         let mut bytes_left = MOST_BYTES;
         let mut left_out = LeftOut::default();
         for (name, path) in named.chain([(None, SYSCTL_CONF.into())]) {
-            match root.read(&path, bytes_left) {
+            match root.read(&path, bytes_left.min(MOST_BYTES_OF_ONE)) {
                 Ok(None) | Err(FileError::NotAFile { .. }) => {}
                 Ok(Some(content)) => {
                     bytes_left -= content.bytes.len();
@@ -102,7 +103,7 @@ impl Files {
                     left_out.add(&path, &not_followed);
                 }
                 Err(FileError::TooLarge { path, .. }) => files.unreadable.push(format!(
-                    "{} is left out: with it, the files that are read are larger than 1 MiB",
+                    "{} is left out: more than 1 MiB of a file, or 4 MiB of all, is not read",
                     path.display()
                 )),
                 Err(e) => files.unreadable.push(chain(&e)),

@@ -152,6 +152,23 @@ fn a_file_that_is_new_meanwhile_is_kept() {
     assert_eq!(fs::read_to_string(&default).unwrap(), EDITED);
 }
 
+#[test]
+#[ignore = "needs strace"]
+fn a_file_system_that_cannot_exchange_is_written_too() {
+    let home = Home::new();
+    let cannot = "inject=renameat2:error=EINVAL";
+    let start = ["strace", "-qq", "-o", "/dev/null", "-e", cannot];
+    for (line, in_it) in [
+        (SET, "PingIntervalSecs=60"),
+        ("ssh unset putty db", "PingIntervalSecs=0"),
+    ] {
+        let output = home.command(&start, line).output();
+        Said::from(output.expect("strace is installed")).code(0);
+        assert!(home.text().contains(in_it));
+        assert_eq!(home.names(), ["db"]);
+    }
+}
+
 /// An access list that gives user 1 the right to read, and the group none.
 fn access_list() -> Vec<u8> {
     const ANY: u32 = u32::MAX;
