@@ -11,6 +11,7 @@ pub mod dropin;
 pub mod installed;
 pub mod lock;
 pub mod next;
+pub mod owner;
 pub mod profiles;
 pub mod sysctld;
 pub mod unit;
@@ -47,6 +48,17 @@ pub enum Error {
         name: ProfileName,
         /// Its file.
         file: PathBuf,
+    },
+    /// More profiles than are listed.
+    #[error(
+        "{} holds more than {} profiles, and the others are left out; remove those that are not \
+         needed",
+        folder.display(),
+        profiles::MOST
+    )]
+    TooManyProfiles {
+        /// Their folder.
+        folder: PathBuf,
     },
     /// The lock is held by somebody else.
     #[error(
@@ -92,6 +104,14 @@ pub enum Error {
         /// The command that installs it properly.
         install: String,
     },
+    /// A folder of what is kept for boot can be written by others than root.
+    #[error(
+        "{} {}, and only root may change what is kept for boot; put it right with: {}",
+        .0.path.display(),
+        .0.why,
+        .0.mend
+    )]
+    ExposedFolder(owner::Exposed),
     /// systemctl(1) failed.
     #[error("`systemctl {command}` failed: {message}")]
     Systemctl {

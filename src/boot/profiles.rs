@@ -10,6 +10,8 @@ use crate::root::Root;
 /// The folder.
 pub const DIR: &str = "/etc/keepalivectl/profiles";
 const ENDING: &str = ".conf";
+/// The most profiles that are listed.
+pub const MOST: usize = 1000;
 
 /// The file of a profile, in the tree.
 pub fn file(name: &ProfileName) -> PathBuf {
@@ -46,7 +48,7 @@ pub fn read(root: &Root, name: &ProfileName) -> Result<Option<Profile>, Error> {
     })?;
     Ok(Some(Profile {
         name: name.clone(),
-        description: parsed.description().to_owned(),
+        description: profile::one_line(parsed.description()),
         settings,
     }))
 }

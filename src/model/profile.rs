@@ -90,7 +90,7 @@ pub fn to_text(comments: &[&str], values: Values) -> String {
 }
 
 /// A comment must stay one line, and a short one, whatever is in it.
-fn one_line(text: &str) -> String {
+pub(crate) fn one_line(text: &str) -> String {
     const MOST: usize = 200;
     let plain = |c: char| if c.is_control() { ' ' } else { c };
     text.trim().chars().map(plain).take(MOST).collect()

@@ -135,20 +135,26 @@ impl Wanted {
 pub(super) struct Resolved {
     wanted: Wanted,
     profile: Option<ProfileName>,
+    warnings: Vec<String>,
 }
 
 pub(super) fn resolve(root: &Root, target: &Target) -> Result<Resolved> {
-    let (wanted, profile) = match target {
+    let (wanted, profile, warnings) = match target {
         Target::Profile(name) => {
             let found = profiles::find(root, name)?;
-            (Wanted::All(found.profile.settings), Some(name.clone()))
+            let settings = Wanted::All(found.profile.settings);
+            (settings, Some(name.clone()), found.warnings)
         }
         Target::Values(partial) => {
             partial.check()?;
-            (Wanted::Some(*partial), None)
+            (Wanted::Some(*partial), None, Vec::new())
         }
     };
-    Ok(Resolved { wanted, profile })
+    Ok(Resolved {
+        wanted,
+        profile,
+        warnings,
+    })
 }
 
 /// Puts a profile or single values in force in a network namespace, under the
@@ -205,7 +211,9 @@ impl Resolved {
             } else {
                 carry_out(root, plan)?
             };
-            Ok(ApplyReport::of(plan, self.profile.clone(), dry_run))
+            let mut report = ApplyReport::of(plan, self.profile.clone(), dry_run);
+            report.warnings.extend(self.warnings.iter().cloned());
+            Ok(report)
         })?
     }
 }

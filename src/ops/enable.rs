@@ -10,7 +10,7 @@ use super::{Error, Result, harmless, profiles, rate_at_boot, require_machine, wa
 use crate::boot::installed::Installed;
 use crate::boot::lock::{self, Lock};
 use crate::boot::next::{Next, Sources};
-use crate::boot::{dropin, unit};
+use crate::boot::{dropin, owner, unit};
 use crate::chain::chain;
 use crate::kernel::turn::{self, Turn};
 use crate::kernel::{keepalive, netns, signals};
@@ -64,8 +64,12 @@ pub fn enable(root: &Root, name: &ProfileName, options: &Options) -> Result<Enab
         require_machine(root, "enable --now")?;
         require_inits_namespace(root)?;
     }
-    let profile = profiles::find(root, name)?.profile;
-    run(root, options, || plan_enable(root, profile, options))
+    let found = profiles::find(root, name)?;
+    run(root, options, || {
+        let mut plan = plan_enable(root, found.profile, options)?;
+        plan.warnings.extend(found.warnings);
+        Ok(plan)
+    })
 }
 
 /// Keeps nothing for boot any more: the drop-in goes, and the unit with it.
@@ -107,6 +111,11 @@ fn plan_enable(root: &Root, profile: Profile, options: &Options) -> Result<KeepP
     let sources = Sources::read(root, None)?;
     let systemd = sources.systemd;
     let (kept, text) = dropin::planned(root, &profile);
+    owner::require_roots_folders(root, dropin::FILE)?;
+    if systemd {
+        owner::require_roots_folders(root, unit::FILE)?;
+        owner::require_roots_folders(root, unit::LINK)?;
+    }
     let mut files = FilePlan::default();
     let mut warnings = warnings(profile.settings);
     if let Some(installed) = &sources.installed {

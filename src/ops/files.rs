@@ -8,7 +8,7 @@ use similar::TextDiff;
 
 use super::{Error, Result};
 use crate::chain::chain;
-use crate::root::{FileError, Root};
+use crate::root::{FileError, FileState, Root, Standing};
 use crate::text;
 
 /// One change to a file.
@@ -20,12 +20,9 @@ pub enum Change {
         /// The file.
         #[serde(serialize_with = "as_text")]
         file: PathBuf,
-        /// Its text.
+        /// Its text, its permissions and whose it is.
         #[serde(skip)]
-        text: Vec<u8>,
-        /// Its permissions.
-        #[serde(skip)]
-        mode: u32,
+        state: FileState,
     },
     /// A symbolic link.
     Link {
@@ -44,32 +41,31 @@ pub enum Change {
 }
 
 impl Change {
-    /// A file that all can read and root can write.
+    /// A file that all can read and only the user of this process can write:
+    /// root, where it is the system's.
     pub fn write(file: impl Into<PathBuf>, text: impl Into<Vec<u8>>) -> Change {
         Change::Write {
             file: file.into(),
-            text: text.into(),
-            mode: 0o644,
+            state: FileState::ours(text.into(), 0o644),
         }
     }
 
-    /// A file with other text, and the permissions that it has; a new one gets
-    /// `new_mode`.
-    ///
-    /// # Errors
-    /// What stands there cannot be read.
-    pub fn edit(
-        root: &Root,
-        file: &Path,
-        text: impl Into<Vec<u8>>,
-        new_mode: u32,
-    ) -> Result<Change> {
-        let before = root.read(file, LIMIT)?;
-        Ok(Change::Write {
-            file: file.to_owned(),
-            text: text.into(),
-            mode: before.map_or(new_mode, |before| before.mode),
-        })
+    /// What makes a file be what it was found as.
+    fn of(file: PathBuf, standing: Standing) -> Change {
+        match standing {
+            Standing::Nothing => Change::Remove { file },
+            Standing::Link(target) => Change::Link { file, target },
+            Standing::File(state) => Change::Write { file, state },
+        }
+    }
+
+    /// What stands there once it is made.
+    fn standing(&self) -> Standing {
+        match self {
+            Change::Write { state, .. } => Standing::File(state.clone()),
+            Change::Link { target, .. } => Standing::Link(target.clone()),
+            Change::Remove { .. } => Standing::Nothing,
+        }
     }
 
     /// The file or link that is changed.
@@ -84,7 +80,7 @@ impl Change {
     /// The text of the file that it makes.
     fn text(&self) -> Cow<'_, str> {
         match self {
-            Change::Write { text, .. } => String::from_utf8_lossy(text),
+            Change::Write { state, .. } => String::from_utf8_lossy(&state.bytes),
             _ => Cow::Borrowed(""),
         }
     }
@@ -99,12 +95,9 @@ impl Change {
         self
     }
 
-    fn carry_out(&self, root: &Root) -> std::result::Result<(), FileError> {
-        match self {
-            Change::Write { file, text, mode } => root.replace(file, text, *mode),
-            Change::Link { file, target } => root.link(file, target),
-            Change::Remove { file } => root.remove(file).map(drop),
-        }
+    /// Makes it, if what stands there is what `before` makes.
+    fn carry_out(&self, root: &Root, before: &Change) -> std::result::Result<(), FileError> {
+        root.put(self.file(), &self.standing(), Some(&before.standing()))
     }
 }
 
@@ -130,10 +123,9 @@ pub struct FilePlan {
     steps: Vec<(Change, Change)>,
     /// Folders that are made on the way, the innermost first.
     folders: Vec<PathBuf>,
+    /// Files that are already as they are to be.
+    unchanged: Vec<PathBuf>,
 }
-
-/// The largest file that is kept in memory to be restored.
-const LIMIT: usize = 16 << 20;
 
 impl FilePlan {
     /// Adds a change, unless it is so already.
@@ -142,24 +134,72 @@ impl FilePlan {
     /// What stands there cannot be read, is neither a file nor a link, or is a
     /// link where a file is to be written.
     pub fn add(&mut self, root: &Root, change: Change) -> Result<()> {
-        let file = change.file().clone();
-        let undo = match root.link_target(&file)? {
-            Some(_) if matches!(change, Change::Write { .. }) => {
-                let path = root.display(file);
-                return Err(FileError::Link { path }.into());
+        let found = root.standing(change.file())?;
+        self.push(root, change, found)
+    }
+
+    /// Adds a change of a user's file: other text, or none any more. The file
+    /// keeps its owner, its permissions and its attributes; a new one gets
+    /// `new_mode`.
+    ///
+    /// `before` is the text that the new one was made from, empty if there was
+    /// no file.
+    ///
+    /// # Errors
+    /// As [`FilePlan::add`]; or the file has another text by now, or other names.
+    pub fn edit(
+        &mut self,
+        root: &Root,
+        file: &Path,
+        before: &[u8],
+        after: Option<Vec<u8>>,
+        new_mode: u32,
+    ) -> Result<()> {
+        let found = root.standing(file)?;
+        let path = || root.display(file);
+        let same = match &found {
+            Standing::File(state) => state.bytes == before,
+            Standing::Nothing => before.is_empty(),
+            Standing::Link(_) => return Err(FileError::Link { path: path() }.into()),
+        };
+        if !same {
+            return Err(FileError::Changed { path: path() }.into());
+        }
+        let file = file.to_owned();
+        let change = match (after, &found) {
+            (None, _) => Change::Remove { file },
+            (Some(bytes), Standing::File(state)) => {
+                let state = FileState {
+                    bytes,
+                    ..state.clone()
+                };
+                Change::Write { file, state }
             }
-            Some(target) => Change::Link { file, target },
-            None => match root.read(&file, LIMIT)? {
-                Some(content) => Change::Write {
-                    file,
-                    text: content.bytes,
-                    mode: content.mode,
-                },
-                None => Change::Remove { file },
+            (Some(bytes), _) => Change::Write {
+                file,
+                state: FileState::ours(bytes, new_mode),
             },
         };
-        if undo != change {
+        if let (Change::Write { .. }, Standing::File(state)) = (&change, &found)
+            && state.names > 1
+        {
+            let (path, names) = (root.display(change.file()), state.names);
+            return Err(FileError::HardLinks { path, names }.into());
+        }
+        self.push(root, change, found)
+    }
+
+    fn push(&mut self, root: &Root, change: Change, found: Standing) -> Result<()> {
+        let is_write = matches!(change, Change::Write { .. });
+        if is_write && matches!(found, Standing::Link(_)) {
+            let path = root.display(change.file());
+            return Err(FileError::Link { path }.into());
+        }
+        if change.standing().is_met_by(&found) {
+            self.unchanged.push(change.file().clone());
+        } else {
             self.folders.extend(missing_folders(root, change.file())?);
+            let undo = Change::of(change.file().clone(), found);
             self.steps.push((change, undo));
         }
         Ok(())
@@ -199,11 +239,19 @@ impl FilePlan {
     /// # Errors
     /// [`Error::Undone`] if all is as before, [`Error::NotUndone`] if not.
     pub fn carry_out(&self, root: &Root) -> Result<()> {
-        for (done, (change, _)) in self.steps.iter().enumerate() {
-            if let Err(e) = change.carry_out(root) {
-                // The failed one too: a rename may be done when the last fsync
-                // fails.
-                return Err(self.undo(root, done + 1, e.into()));
+        for file in &self.unchanged {
+            root.sweep(file);
+        }
+        for (done, (change, before)) in self.steps.iter().enumerate() {
+            if let Err(e) = change.carry_out(root, before) {
+                let count = match e {
+                    // What another program wrote stays.
+                    FileError::Changed { .. } | FileError::SetAside { .. } => done,
+                    // The failed one too: a rename may be done when the last
+                    // fsync fails.
+                    _ => done + 1,
+                };
+                return Err(self.undo(root, count, e.into()));
             }
         }
         Ok(())
@@ -217,14 +265,16 @@ impl FilePlan {
     fn undo(&self, root: &Root, count: usize, cause: Error) -> Error {
         let mut left = Vec::new();
         for (change, undo) in self.steps[..count].iter().rev() {
-            let file = root.display(change.file());
-            match is_so(root, undo) || is_so(root, change) {
-                false => left.push(format!("{} (it was changed meanwhile)", file.display())),
-                true => {
-                    if let Err(e) = restore(root, undo) {
-                        left.push(format!("{} ({})", file.display(), chain(&e)));
-                    }
-                }
+            if is_so(root, undo) {
+                continue;
+            }
+            if let Err(e) = undo.carry_out(root, change) {
+                let file = root.display(change.file());
+                let why = match e {
+                    FileError::Changed { .. } => "it was changed meanwhile".to_owned(),
+                    other => chain(&other),
+                };
+                left.push(format!("{} ({why})", file.display()));
             }
         }
         for folder in &self.folders {
@@ -255,14 +305,45 @@ fn missing_folders(root: &Root, file: &Path) -> Result<Vec<PathBuf>> {
 
 /// Whether there is what a change makes.
 fn is_so(root: &Root, change: &Change) -> bool {
-    let mut plan = FilePlan::default();
-    plan.add(root, change.clone()).is_ok() && plan.is_empty()
+    let found = root.standing(change.file());
+    found.is_ok_and(|found| change.standing().is_met_by(&found))
 }
 
-/// Brings back what stood there.
-fn restore(root: &Root, before: &Change) -> std::result::Result<(), FileError> {
-    match is_so(root, before) {
-        true => Ok(()),
-        false => before.carry_out(root),
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    #[test]
+    fn what_another_program_writes_meanwhile_stays() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::at(place.path()).unwrap();
+        let file = |name: &str| place.path().join(name);
+        fs::write(file("second"), "old").unwrap();
+        let mut plan = FilePlan::default();
+        plan.add(&root, Change::write("/first", "1")).unwrap();
+        plan.add(&root, Change::write("/second", "2")).unwrap();
+        fs::write(file("second"), "another's").unwrap();
+        let error = plan.carry_out(&root).unwrap_err();
+        assert!(matches!(error, Error::Undone(_)), "{error}");
+        assert!(!file("first").exists());
+        assert_eq!(fs::read(file("second")).unwrap(), b"another's");
+    }
+
+    #[test]
+    fn an_edit_is_of_the_text_that_was_read() {
+        let place = tempfile::tempdir().unwrap();
+        let root = Root::at(place.path()).unwrap();
+        fs::write(place.path().join("x"), "new already").unwrap();
+        for after in [Some(b"edited".to_vec()), None] {
+            let mut plan = FilePlan::default();
+            let edited = plan.edit(&root, Path::new("/x"), b"old", after, 0o600);
+            assert!(matches!(
+                edited,
+                Err(Error::File(FileError::Changed { .. }))
+            ));
+            assert!(plan.is_empty());
+        }
     }
 }

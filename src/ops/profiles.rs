@@ -36,6 +36,8 @@ pub struct Found {
     pub file: Option<PathBuf>,
     /// The built-in one of that name, used or not.
     pub builtin: Option<Builtin>,
+    /// What is worth knowing before it is used: who else can change its file.
+    pub warnings: Vec<String>,
 }
 
 impl Found {
@@ -55,10 +57,17 @@ impl Found {
 pub fn find(root: &Root, name: &ProfileName) -> Result<Found> {
     let builtin = builtin::find(name);
     if let Some(profile) = boot::profiles::read(root, name)? {
+        let file = boot::profiles::file(name);
+        let exposed = boot::owner::exposed(root, &file)?;
+        let warning = exposed.map(|exposed| {
+            let (path, why, mend) = (exposed.path.display(), exposed.why, exposed.mend);
+            format!("{path} {why}, so not only root can change {name}; put it right with: {mend}")
+        });
         return Ok(Found {
             profile,
-            file: Some(root.display(boot::profiles::file(name))),
+            file: Some(root.display(file)),
             builtin,
+            warnings: warning.into_iter().collect(),
         });
     }
     match builtin {
@@ -66,6 +75,7 @@ pub fn find(root: &Root, name: &ProfileName) -> Result<Found> {
             profile: builtin.profile.clone(),
             file: None,
             builtin: Some(builtin),
+            warnings: Vec::new(),
         }),
         None => Err(Error::NoSuchProfile {
             similar: alike(root, name),
@@ -74,18 +84,21 @@ pub fn find(root: &Root, name: &ProfileName) -> Result<Found> {
     }
 }
 
-/// All names, sorted.
-fn names(root: &Root) -> Result<Vec<ProfileName>> {
+/// All names, sorted; of the administrator's only as many as are listed, and
+/// whether there are more.
+fn names(root: &Root) -> Result<(Vec<ProfileName>, bool)> {
     let mut names = boot::profiles::names(root)?;
+    let more = names.len() > boot::profiles::MOST;
+    names.truncate(boot::profiles::MOST);
     names.extend(builtin::all().into_iter().map(|b| b.profile.name));
     names.sort();
     names.dedup();
-    Ok(names)
+    Ok((names, more))
 }
 
 /// Names that were perhaps meant.
 fn alike(root: &Root, wanted: &ProfileName) -> Vec<ProfileName> {
-    let all = names(root).unwrap_or_default();
+    let (all, _) = names(root).unwrap_or_default();
     similar(wanted.as_str(), all.iter().map(ProfileName::as_str))
         .into_iter()
         .filter_map(|name| name.parse().ok())
@@ -120,7 +133,8 @@ pub struct ProfileEntry {
 pub fn list(root: &Root) -> Result<(Vec<ProfileEntry>, Vec<Error>)> {
     let mut entries = Vec::new();
     let mut broken = Vec::new();
-    for name in names(root)? {
+    let (names, more) = names(root)?;
+    for name in names {
         match find(root, &name) {
             Ok(found) => entries.push(ProfileEntry {
                 name,
@@ -132,6 +146,10 @@ pub fn list(root: &Root) -> Result<(Vec<ProfileEntry>, Vec<Error>)> {
             }),
             Err(e) => broken.push(e),
         }
+    }
+    if more {
+        let folder = root.display(boot::profiles::DIR);
+        broken.push(boot::Error::TooManyProfiles { folder }.into());
     }
     Ok((entries, broken))
 }
@@ -189,6 +207,7 @@ pub fn show(root: &Root, name: &ProfileName) -> Result<ProfileReport> {
         profile,
         file,
         builtin,
+        warnings: about_file,
     } = found;
     let hides_builtin = file.is_some() && builtin.is_some();
     let builtin = builtin.filter(|_| !hides_builtin);
@@ -209,7 +228,7 @@ pub fn show(root: &Root, name: &ProfileName) -> Result<ProfileReport> {
         survives_idle_ms: survives_idle_ms(profile.settings),
         drop_ms: idle.drop.earliest_ms,
         idle,
-        warnings: warnings(profile.settings),
+        warnings: [warnings(profile.settings), about_file].concat(),
     })
 }
 
@@ -242,6 +261,7 @@ pub fn create(root: &Root, profile: &Profile, replace: bool) -> Result<ProfileFi
         let name = profile.name.clone();
         return Err(boot::Error::Exists { name, file }.into());
     }
+    boot::owner::require_roots_folders(root, &path)?;
     let mut plan = FilePlan::default();
     plan.add(root, Change::write(path, boot::profiles::text(profile)))?;
     plan.carry_out(root)?;

@@ -13,8 +13,9 @@ use crate::command::{Said, binary};
 use crate::fixture::{DROPIN, Tree};
 use crate::sandbox::{in_force, put_in_force, sandboxed};
 
-const CALLS: &str = "open,openat,openat2,write,fsync,fdatasync,rename,renameat,renameat2,unlinkat";
-const ALL: [&str; 4] = ["openat", "write", "fsync", "renameat"];
+const CALLS: &str =
+    "open,openat,openat2,write,fsync,fdatasync,linkat,rename,renameat,renameat2,unlinkat";
+const ALL: [&str; 4] = ["openat", "write", "fsync", "linkat"];
 const FAULTS: [&str; 6] = [
     "error=EACCES",
     "error=EROFS",

@@ -8,7 +8,7 @@ use super::unset::{UnsetPlan, UnsetReport, finish, without_block};
 use super::{carry_out, fault, lock};
 use crate::model::ssh::Side;
 use crate::model::ssh::plan::Planned;
-use crate::ops::files::{Change, FilePlan};
+use crate::ops::files::FilePlan;
 use crate::ops::{Error, Result, require_machine};
 use crate::root::Root;
 use crate::ssh::block::{Block, Place};
@@ -75,7 +75,8 @@ pub fn set(root: &Root, programs: &Programs, wanted: &Wanted, dry_run: bool) -> 
         .put(before.as_deref(), &lines, place)
         .map_err(fault(root, &file))?;
     let mut files = FilePlan::default();
-    files.add(root, Change::edit(root, &file, after, mode)?)?;
+    let old = before.as_deref().unwrap_or_default();
+    files.edit(root, &file, old.as_bytes(), Some(after.into()), mode)?;
     let mut report = SetReport::planned(root, Side::Client, &file, &files, dry_run);
     report.undo = Some(unset_command(wanted.hosts.as_ref(), wanted.scope));
     if !dry_run {

@@ -6,7 +6,7 @@ use super::carry_out;
 use super::set::SetReport;
 use super::unset::{UnsetPlan, UnsetReport, finish, leave};
 use crate::model::ssh::Side;
-use crate::ops::files::{Change, FilePlan};
+use crate::ops::files::FilePlan;
 use crate::ops::{Error, Result, require_machine};
 use crate::root::{FileError, Root};
 use crate::ssh::{self, putty, reg};
@@ -38,8 +38,14 @@ pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
     if let Some(file) = &wanted.reg {
         let text = reg::text(session, interval_s, wanted.tcp_keepalive);
         let file = in_its_folder(file);
-        require_new(root, &file, &text)?;
-        files.add(root, Change::edit(root, &file, text, 0o644)?)?;
+        let old = require_new(root, &file, &text)?;
+        files.edit(
+            root,
+            &file,
+            old.as_bytes(),
+            Some(text.clone().into()),
+            0o644,
+        )?;
         let report = SetReport::planned(root, Side::Putty, &file, &files, dry_run);
         if !dry_run {
             carry_out(root, &files, None, || Ok(()))?;
@@ -50,7 +56,8 @@ pub fn set(root: &Root, wanted: &Wanted, dry_run: bool) -> Result<SetReport> {
     let file = putty::file(&folder, session);
     let before = putty::read(root, &folder, session)?;
     let after = putty::set(before.as_deref(), interval_s, wanted.tcp_keepalive);
-    files.add(root, Change::edit(root, &file, after, 0o600)?)?;
+    let found = before.as_deref().unwrap_or_default();
+    files.edit(root, &file, found, Some(after), 0o600)?;
     let mut report = SetReport::planned(root, Side::Putty, &file, &files, dry_run);
     report.undo = Some(unset_command(session));
     if session == putty::DEFAULT {
@@ -102,25 +109,23 @@ fn in_its_folder(file: &Path) -> PathBuf {
     }
 }
 
-/// That nothing is written over, and into no folder that is not there.
-fn require_new(root: &Root, file: &Path, text: &str) -> Result<()> {
+/// That nothing is written over, and into no folder that is not there. Returns what
+/// the file holds already: the text, or nothing.
+fn require_new<'t>(root: &Root, file: &Path, text: &'t str) -> Result<&'t str> {
     let folder = file.parent().unwrap_or(file);
     if !root.exists(folder)? {
         let source = std::io::Error::from(nix::errno::Errno::ENOENT);
         let path = root.display(folder);
         return Err(FileError::Write { path, source }.into());
     }
-    let is_new = match root.read(file, text.len()) {
-        Ok(there) => there.is_none_or(|there| there.bytes == text.as_bytes()),
-        Err(FileError::TooLarge { .. }) => false,
-        Err(e) => return Err(e.into()),
-    };
-    match is_new {
-        true => Ok(()),
-        false => {
+    match root.read(file, text.len()) {
+        Ok(None) => Ok(""),
+        Ok(Some(there)) if there.bytes == text.as_bytes() => Ok(text),
+        Ok(Some(_)) | Err(FileError::TooLarge { .. }) => {
             let file = root.display(file);
             Err(ssh::Error::Exists { file }.into())
         }
+        Err(e) => Err(e.into()),
     }
 }
 
@@ -140,7 +145,7 @@ pub fn unset(
     let text = putty::read(root, &folder, session)?.unwrap_or_default();
     let mut files = FilePlan::default();
     if let Some(left) = putty::unset(&text) {
-        files.add(root, leave(root, &file, left)?)?;
+        leave(root, &mut files, &file, &text, left)?;
     }
     let plan = UnsetPlan {
         side: Side::Putty,

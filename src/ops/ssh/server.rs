@@ -9,7 +9,7 @@ use super::unset::{UnsetPlan, UnsetReport, finish, without_block};
 use super::{carry_out, fault, lock};
 use crate::model::ssh::Side;
 use crate::model::ssh::plan::Planned;
-use crate::ops::files::{Change, FilePlan};
+use crate::ops::files::FilePlan;
 use crate::ops::{Error, Result, require_machine};
 use crate::root::Root;
 use crate::ssh::block::{self, Block, Place};
@@ -105,8 +105,9 @@ fn plan(root: &Root, wanted: &Wanted) -> Result<(PathBuf, FilePlan)> {
     let in_main = block::names(text.as_deref().unwrap_or_default()).contains(&BLOCK.name);
     let old_dropin = our_dropin(root)?;
     if included && !in_main {
-        let text = server::dropin(&lines(wanted, &old_dropin.unwrap_or_default()));
-        files.add(root, Change::edit(root, &dropin, text, 0o644)?)?;
+        let old = old_dropin.unwrap_or_default();
+        let text = server::dropin(&lines(wanted, &old));
+        files.edit(root, &dropin, old.as_bytes(), Some(text.into()), 0o644)?;
         return Ok((dropin, files));
     }
     if !wanted.edit_main && !in_main {
@@ -121,10 +122,10 @@ fn plan(root: &Root, wanted: &Wanted) -> Result<(PathBuf, FilePlan)> {
     let after = BLOCK
         .put(before.as_deref(), &lines, Place::Top)
         .map_err(fault(root, &main))?;
-    files.add(root, Change::edit(root, &main, after, 0o644)?)?;
-    if old_dropin.is_some() {
+    files.edit(root, &main, text.as_bytes(), Some(after.into()), 0o644)?;
+    if let Some(old) = old_dropin {
         // One of the two is enough.
-        files.add(root, Change::Remove { file: dropin })?;
+        files.edit(root, &dropin, old.as_bytes(), None, 0o644)?;
     }
     Ok((main, files))
 }
@@ -173,9 +174,8 @@ pub fn unset(
     let lock = lock(root, !dry_run)?;
     let (dropin, main) = (PathBuf::from(server::DROPIN), PathBuf::from(server::MAIN));
     let mut files = FilePlan::default();
-    if our_dropin(root)?.is_some() {
-        let file = dropin.clone();
-        files.add(root, Change::Remove { file })?;
+    if let Some(old) = our_dropin(root)? {
+        files.edit(root, &dropin, old.as_bytes(), None, 0o644)?;
     }
     let text = ssh::lossy(root, &main)?.unwrap_or_default();
     if block::names(&text).contains(&BLOCK.name) {

@@ -49,17 +49,27 @@ pub(super) fn without_block(
         return Ok(());
     };
     let left = block.remove(&text).map_err(fault(root, file))?;
-    left.map_or(Ok(()), |left| files.add(root, leave(root, file, left)?))
+    left.map_or(Ok(()), |left| {
+        leave(root, files, file, text.as_bytes(), left)
+    })
 }
 
-/// A file with less in it, or none where there was none.
-pub(super) fn leave<T: Into<Vec<u8>>>(root: &Root, file: &Path, left: Left<T>) -> Result<Change> {
+/// Adds the change to a file with less in it than `before`, or to none where there
+/// was none.
+pub(super) fn leave<T: Into<Vec<u8>>>(
+    root: &Root,
+    files: &mut FilePlan,
+    file: &Path,
+    before: &[u8],
+    left: Left<T>,
+) -> Result<()> {
     const MODE: u32 = 0o600;
-    match left {
-        Left::Nothing => Ok(Change::Remove { file: file.into() }),
+    let after = match left {
+        Left::Nothing => None,
         // It is there, with a mode of its own.
-        Left::Text(text) => Change::edit(root, file, text, MODE),
-    }
+        Left::Text(text) => Some(text.into()),
+    };
+    files.edit(root, file, before, after, MODE)
 }
 
 /// What is to be taken out.

@@ -5,6 +5,7 @@ mod advice;
 mod boot;
 mod configurations;
 mod denied;
+mod edits;
 mod fuse;
 mod halfway;
 mod kills;
