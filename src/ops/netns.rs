@@ -120,7 +120,7 @@ fn look_into(namespace: &Namespace) -> NetnsEntry {
 /// What is in force in it, and its established sockets, if the kernel lists
 /// them.
 fn enter(namespace: &Namespace) -> std::result::Result<(Values, Option<u64>), Error> {
-    let look = || Ok((keepalive::read()?, sock_diag::count_established().ok()));
+    let look = || Ok((keepalive::ask()?, sock_diag::count_established().ok()));
     let held = hold(namespace)?;
     let entered = held.netns().enter(look);
     entered.map_err(|e| named(e, namespace))?

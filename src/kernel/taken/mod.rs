@@ -14,7 +14,7 @@
 
 mod board;
 mod helper;
-mod options;
+pub(super) mod options;
 mod stalls;
 
 use std::io;

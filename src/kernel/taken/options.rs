@@ -85,7 +85,7 @@ impl From<Fault> for io::Error {
 }
 
 /// Reads what a socket has in effect. Async-signal-safe, as all that follows.
-pub(super) fn read(socket: &impl AsFd) -> nix::Result<Options> {
+pub(in crate::kernel) fn read(socket: &impl AsFd) -> nix::Result<Options> {
     Ok(Options {
         keepalive: getsockopt(socket, sockopt::KeepAlive)?,
         values: Values {

@@ -81,11 +81,20 @@ struct Source<'a> {
     /// Whether no state means all of them.
     all_states: bool,
     waiting: Vec<Namespace>,
-    now: Option<(Arc<Here>, List)>,
+    now: Option<Listing>,
     counters: Option<Counters>,
     unreached: Vec<Unreached>,
     /// Processes whose namespace may not be seen.
     hidden: usize,
+}
+
+/// A list that has begun, with what came first.
+struct Listing {
+    here: Arc<Here>,
+    list: List,
+    first: Vec<Socket>,
+    /// Whether there is more to come, or why there is not.
+    more: io::Result<bool>,
 }
 
 impl<'a> Scan<'a> {
@@ -235,15 +244,16 @@ impl Source<'_> {
     /// The next sockets, of one namespace; none when all have been listed.
     fn next_part(&mut self, into: &mut Vec<Socket>, together: usize) -> Option<Arc<Here>> {
         loop {
-            let Some((here, list)) = &mut self.now else {
+            let Some(listing) = &mut self.now else {
                 let namespace = self.waiting.pop()?;
                 self.go_to(&namespace);
                 continue;
             };
-            let here = Arc::clone(here);
-            let mut more = Ok(true);
+            let here = Arc::clone(&listing.here);
+            into.append(&mut listing.first);
+            let mut more = std::mem::replace(&mut listing.more, Ok(true));
             while matches!(more, Ok(true)) && into.len() < together {
-                more = list.next_part(into);
+                more = listing.list.next_part(into);
             }
             if let Err(e) = more {
                 // What was listed by then may be changed already.
@@ -290,15 +300,28 @@ impl Source<'_> {
     fn enter(&mut self, netns: &NetNs, name: Option<String>) -> Result<()> {
         let query = self.filter.query(self.info, self.all_states);
         let look = || -> std::result::Result<_, Error> {
-            let list = List::begin(query).map_err(Error::Sockets)?;
-            Ok((
-                keepalive::read()?,
-                tcp::limits()?,
-                list,
-                counters::read().ok(),
-            ))
+            let mut list = List::begin(query).map_err(Error::Sockets)?;
+            let mut first = Vec::new();
+            let mut more = Ok(true);
+            while matches!(more, Ok(true)) && first.is_empty() {
+                more = list.next_part(&mut first);
+            }
+            let counted = counters::read().ok();
+            // Where there is no socket, nothing need be known of them.
+            if matches!(more, Ok(false)) && first.is_empty() {
+                return Ok((counted, None));
+            }
+            let found = (keepalive::ask()?, tcp::limits()?, list, first, more);
+            Ok((counted, Some(found)))
         };
-        let (in_force, limits, list, counted) = netns.enter(look)??;
+        let (counted, found) = netns.enter(look)??;
+        self.counters = match (self.counters, counted) {
+            (Some(before), Some(more)) => Some(before.plus(more)),
+            (before, more) => before.or(more),
+        };
+        let Some((in_force, limits, list, first, more)) = found else {
+            return Ok(());
+        };
         let as_if = match self.as_if {
             Some(as_if) => over(as_if, in_force)?.values(),
             None => in_force,
@@ -311,11 +334,12 @@ impl Source<'_> {
             hz: tick::rate(),
             patience: self.filter.at_risk,
         };
-        self.counters = match (self.counters, counted) {
-            (Some(before), Some(more)) => Some(before.plus(more)),
-            (before, more) => before.or(more),
-        };
-        self.now = Some((Arc::new(here), list));
+        self.now = Some(Listing {
+            here: Arc::new(here),
+            list,
+            first,
+            more,
+        });
         Ok(())
     }
 }
