@@ -11,7 +11,7 @@ use nix::unistd::geteuid;
 use serde_json::json;
 
 use crate::bytes::noise;
-use crate::command::{Said, binary, run};
+use crate::command::{Said, program, run};
 use crate::sandbox::{
     in_force, put_in_force, read_only_sysctls, sandboxed, sleeping_in_new_namespaces,
 };
@@ -208,7 +208,7 @@ sandboxed! {
         let children: Vec<Child> = (1..=50)
             .map(|n| {
                 let values = [1000 + n, 100 + n, n].map(|v: i32| v.to_string());
-                Command::new(binary())
+                program()
                     .args(["apply", "--time", &values[0], "--intvl", &values[1]])
                     .args(["--probes", &values[2]])
                     .stdout(Stdio::null())

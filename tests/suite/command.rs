@@ -2,15 +2,31 @@
 
 use std::ffi::OsStr;
 use std::fs::{File, OpenOptions};
+use std::os::unix::process::CommandExt;
 use std::process::{Command, Output, Stdio};
 
+use nix::unistd::geteuid;
+
 use serde_json::Value;
+
+use crate::sandbox;
 
 /// The built binary: cargo's, or where the tests run without cargo, the one
 /// that is named.
 pub fn binary() -> String {
     let named = std::env::var("KEEPALIVECTL_TEST_BINARY");
     named.unwrap_or_else(|_| env!("CARGO_BIN_EXE_keepalivectl").to_owned())
+}
+
+/// The binary, to be run. Outside of a sandbox, root's has a `/run` of its own: the
+/// machine's gets no lock of a test's.
+pub fn program() -> Command {
+    let mut command = Command::new(binary());
+    if geteuid().is_root() && !sandbox::is_inside() {
+        // SAFETY: the child has one thread, and calls unshare(2) and mount(2) only.
+        unsafe { command.pre_exec(sandbox::own_run) };
+    }
+    command
 }
 
 /// What one run said.
@@ -62,10 +78,7 @@ impl Said {
 
 /// Runs the binary with these arguments.
 pub fn keepalivectl<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Said {
-    let output = Command::new(binary())
-        .args(arguments)
-        .stdin(Stdio::null())
-        .output();
+    let output = program().args(arguments).stdin(Stdio::null()).output();
     output.unwrap().into()
 }
 
@@ -148,7 +161,7 @@ fn a_closed_pipe_is_no_error() {
     ] {
         let (reader, writer) = std::io::pipe().unwrap();
         drop(reader);
-        let output = Command::new(binary())
+        let output = program()
             .args(line.split_whitespace())
             .stdout(writer)
             .stderr(Stdio::piped())
@@ -162,19 +175,13 @@ fn a_closed_pipe_is_no_error() {
 #[test]
 fn a_full_disk_is_one() {
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
-    let run = |file: File| {
-        Command::new(binary())
-            .arg("profile")
-            .arg("list")
-            .stdout(file)
-            .output()
-    };
+    let run = |file: File| program().arg("profile").arg("list").stdout(file).output();
     let said = Said::from(run(full).unwrap()).code(1);
     said.complains("cannot write to standard output");
     // Nothing was done, so nothing is left changed.
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let dry = ["apply", "ssh", "--dry-run"];
-    let output = Command::new(binary()).args(dry).stdout(full).output();
+    let output = program().args(dry).stdout(full).output();
     Said::from(output.unwrap()).code(1);
 }
 

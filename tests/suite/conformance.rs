@@ -6,13 +6,13 @@
 
 use std::fmt;
 use std::fs;
-use std::process::{Command, Output, Stdio};
+use std::process::{Output, Stdio};
 use std::thread::{self, sleep};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::command::binary;
+use crate::command::program;
 use crate::sandbox::namespaces_allowed;
 use crate::stalls::{CHANCES, Stalls};
 
@@ -127,7 +127,7 @@ const TOO_SLOW: [&str; 2] = [
 /// Runs one; an error if nothing was measured, or not what was predicted.
 fn measure(case: &Case, stalls: &Stalls) -> Result<Outcome, String> {
     let started = Instant::now();
-    let output = Command::new(binary())
+    let output = program()
         .args(case.to_string().split_whitespace())
         .arg("--json")
         .stdin(Stdio::null())

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::Pid;
 
-use crate::command::{Said, binary, run};
+use crate::command::{Said, program, run};
 use crate::sandbox::{in_force, namespaces_allowed, put_in_force, read_only_sysctls, sandboxed};
 use crate::stalls::CHANCES;
 
@@ -127,7 +127,7 @@ fn an_interrupt_ends_it_at_once_and_leaves_nothing() {
     if !namespaces_allowed() {
         return;
     }
-    let mut child = Command::new(binary())
+    let mut child = program()
         .args(["measure", "--time", "3600"])
         .stdout(Stdio::null())
         .stderr(Stdio::null())

@@ -30,7 +30,7 @@ pub(crate) use sandboxed;
 
 /// Runs `body` in a sandbox; `test` is the test's own path.
 pub fn run(test: &str, body: impl FnOnce()) {
-    if std::env::var_os(INSIDE).is_some() {
+    if is_inside() {
         // Not by a variable that was set outside: one user is mapped, no more.
         let map = fs::read_to_string("/proc/self/uid_map").unwrap();
         assert!(map.trim_end().ends_with(" 1"), "not in a sandbox: {map}");
@@ -65,6 +65,21 @@ pub fn run(test: &str, body: impl FnOnce()) {
     );
     // What a passing test prints is shown where it is asked for.
     eprint!("{}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Whether this is inside of a sandbox.
+pub fn is_inside() -> bool {
+    std::env::var_os(INSIDE).is_some()
+}
+
+/// Gives the calling process, which is root and has one thread, an empty `/run` that
+/// nobody else sees.
+pub fn own_run() -> io::Result<()> {
+    let none = None::<&str>;
+    unshare(CloneFlags::CLONE_NEWNS)?;
+    mount(none, "/", none, MsFlags::MS_REC | MsFlags::MS_SLAVE, none)?;
+    mount(Some("tmpfs"), "/run", Some("tmpfs"), MsFlags::empty(), none)?;
+    Ok(())
 }
 
 /// Whether a process may make namespaces here; says so loudly if not.

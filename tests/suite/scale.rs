@@ -21,7 +21,7 @@ use nix::sys::wait::waitpid;
 use nix::unistd::{ForkResult, Pid, fork, pause};
 use rustix::process::{PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
-use crate::command::{binary, run};
+use crate::command::{binary, program, run};
 use crate::sandbox::{put_in_force, sandboxed};
 
 const CONNECTIONS: usize = 100_000;
@@ -125,7 +125,7 @@ fn beside(name: &str, rounds: usize, ours: impl Fn() -> Duration, theirs: impl F
 
 /// The most memory that one run had, in bytes.
 fn peak(line: &str) -> u64 {
-    let child = Command::new(binary())
+    let child = program()
         .args(line.split_whitespace())
         .stdout(Stdio::null())
         .spawn();

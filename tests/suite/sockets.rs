@@ -16,7 +16,7 @@ use nix::sys::prctl::set_dumpable;
 use nix::sys::socket::{getsockopt, setsockopt, sockopt};
 use serde_json::{Value, json};
 
-use crate::command::{Said, binary, run};
+use crate::command::{Said, binary, program, run};
 use crate::pair::{Pair, count, find, list, seconds};
 use crate::sandbox::{put_in_force, sandboxed, sleeping_in_new_namespaces};
 
@@ -218,7 +218,7 @@ impl Drop for AtTheEnd<'_> {
 /// Runs the binary as one who may not touch other processes.
 fn without_ptrace(line: &str) -> Said {
     const CAP_SYS_PTRACE: i32 = 19;
-    let mut command = Command::new(binary());
+    let mut command = program();
     command.args(line.split_whitespace()).stdin(Stdio::null());
     let give_up = || {
         // SAFETY: prctl(2) with plain numbers touches no memory.
@@ -319,7 +319,7 @@ sandboxed! {
 sandboxed! {
     fn a_watch_goes_on_until_it_is_read_enough() {
         Lab::enter().unwrap();
-        let mut child = Command::new(binary())
+        let mut child = program()
             .args(["sockets", "--watch=1"])
             .stdout(Stdio::piped())
             .spawn()

@@ -14,7 +14,7 @@ use serde_json::Value;
 use keepalivectl::boot;
 
 use super::output::{Played, run};
-use crate::command::binary;
+use crate::command::{binary, program};
 use crate::fixture::Tree;
 use crate::sandbox::sandboxed;
 
@@ -82,7 +82,7 @@ fn between(said: &Output, before: &str, after: &str) -> String {
 }
 
 fn at_root(root: &Path, line: &str) -> Output {
-    let mut command = Command::new(binary());
+    let mut command = program();
     command.arg("--root").arg(root).args(line.split(' '));
     run(command)
 }
@@ -147,7 +147,7 @@ fn what_was_typed_is_what_root_is_to_type() {
         let file = place.path().join(name);
         symlink("/proc/self/ns/net", &file).unwrap();
         let file = file.to_str().unwrap();
-        let mut command = Command::new(binary());
+        let mut command = program();
         command.args(["apply", "ssh", "--netns", file]);
         unprivileged(&mut command);
         let line = between(&run(command), "\n  run it as root: ", "\n");
@@ -169,7 +169,7 @@ fn the_right_file_becomes_readable_again() {
         if geteuid().is_root() {
             chown(&file, Some(65_534), Some(65_534)).unwrap();
         }
-        let mut command = Command::new(binary());
+        let mut command = program();
         command
             .env("PUTTYDIR", &folder)
             .args(["ssh", "show", "--putty", "x"]);
@@ -203,7 +203,7 @@ fn a_session_of_putty_is_taken_out_by_the_printed_command() {
         };
         let file = sessions.join(name.bytes().map(escape).collect::<String>());
         fs::write(&file, "PingIntervalSecs=5\n").unwrap();
-        let mut set = Command::new(binary());
+        let mut set = program();
         set.env("HOME", home.path());
         set.args([
             "--json",

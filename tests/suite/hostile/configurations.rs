@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::command::{Said, binary, run};
+use crate::command::{Said, binary, program, run};
 use crate::installed::{install, own_root, set_mode};
 use crate::sandbox::{put_in_force, sandboxed};
 
@@ -14,7 +14,7 @@ const SECRET: &str = "Hunter2";
 
 /// Runs it as through sudo, by a user who may read nothing of root's.
 fn through_sudo(path: &Path, line: &str) -> Said {
-    let mut command = Command::new(binary());
+    let mut command = program();
     command
         .env(
             "PATH",
@@ -144,7 +144,7 @@ sandboxed! {
             .says("No running sshd was found");
         let json = run("ssh set server --interval 50 --count 3 --reload --json").code(0).json();
         assert_eq!(json["reloaded"], "not-running");
-        let mut putty = Command::new(binary());
+        let mut putty = program();
         putty.env("HOME", &home).args(["ssh", "set", "putty", "default", "--interval", "60"]);
         Said::from(putty.output().unwrap()).code(0).says(adds_up);
         assert!(home.join(".putty/sessions/Default%20Settings").exists());
@@ -155,7 +155,7 @@ sandboxed! {
 
 /// Sets and unsets the session `x` of a home.
 fn putty(home: &Path, line: &str) -> Said {
-    let mut command = Command::new(binary());
+    let mut command = program();
     command.env("HOME", home).env_remove("SUDO_UID");
     command
         .env_remove("PUTTYDIR")

@@ -23,11 +23,11 @@ use std::time::{Duration, Instant};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::command::{Said, binary};
+use crate::command::{Said, program};
 
 /// The binary with the words of one line.
 fn command(line: &str) -> Command {
-    let mut command = Command::new(binary());
+    let mut command = program();
     command.args(line.split_whitespace());
     command
 }

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use keepalivectl::kernel::lab::Lab;
 
-use crate::command::binary;
+use crate::command::program;
 use crate::fixture::{LINK, Tree, UNIT};
 use crate::installed::{install, own_root};
 use crate::pair::Pair;
@@ -114,7 +114,7 @@ fn holds(value: &Value, name: &str) -> bool {
 
 /// The command with a root and the words of one line.
 fn at_root(root: &Path, line: &str) -> Command {
-    let mut command = Command::new(binary());
+    let mut command = program();
     command.arg("--root").arg(root).args(line.split(' '));
     command
 }
@@ -254,7 +254,7 @@ fn what_is_wrong_with_the_arguments_cannot_steer_the_terminal() {
         "ssh show --reg X",
     ] {
         let command = || {
-            let mut command = Command::new(binary());
+            let mut command = program();
             command.args(words(line));
             command
         };
@@ -290,7 +290,7 @@ sandboxed! {
         let namespace = format!("/proc/{}/ns/net", other.id());
         symlink(namespace, Path::new("/run/netns").join(NAME)).unwrap();
         let ours = |line: &'static str| move || {
-            let mut command = Command::new(binary());
+            let mut command = program();
             command.args(line.split(' '));
             command
         };
@@ -345,7 +345,7 @@ impl Played {
     }
 
     pub(super) fn command(&self, line: &str) -> Command {
-        let mut command = Command::new(binary());
+        let mut command = program();
         command.env("HOME", self.home.path());
         command.args(line.split(' '));
         command
@@ -407,7 +407,7 @@ fn a_session_of_putty_cannot_steer_the_terminal() {
     let session = format!("HostName={LINE}\nPingIntervalSecs=7\nTCPKeepalives=1\n{LINE}\n");
     fs::write(sessions.join(escaped), session).unwrap();
     let putty = |line: &str| {
-        let mut command = Command::new(binary());
+        let mut command = program();
         command.env("HOME", home.path());
         let word = |word: &str| OsString::from(word.replace('X', NAME));
         command.args(line.split(' ').map(word));
@@ -437,7 +437,7 @@ fn an_export_of_windows_cannot_steer_the_terminal() {
         fs::write(&file, text).unwrap();
     };
     let show = |session: Option<&str>| {
-        let mut command = Command::new(binary());
+        let mut command = program();
         command.args(["ssh", "show"]).args(session);
         command.arg("--reg").arg(&file);
         command
@@ -449,7 +449,7 @@ fn an_export_of_windows_cannot_steer_the_terminal() {
     try_all_forms(|| show(None), Seen::Somehow);
     // As it is written, too.
     let set = || {
-        let mut command = Command::new(binary());
+        let mut command = program();
         command.args(["ssh", "set", "putty", "x", "--interval", "60", "--reg"]);
         command.arg(place.path().join(format!("new {NAME}.reg")));
         command
@@ -463,7 +463,7 @@ fn a_path_that_is_no_text_ends_no_report() {
     let folder = place.path().join(OsStr::from_bytes(b"a\xffb"));
     fs::create_dir_all(folder.join("sessions")).unwrap();
     let putty = |line: &str| {
-        let mut command = Command::new(binary());
+        let mut command = program();
         command.env("PUTTYDIR", &folder).args(line.split(' '));
         run(command)
     };

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 
-use crate::command::{Said, binary, run};
+use crate::command::{Said, binary, program, run};
 use crate::installed::{install, own_root, set_mode};
 use crate::sandbox::sandboxed;
 
@@ -26,7 +26,7 @@ struct Ended {
 
 /// Runs it with these programs first in PATH. What hangs is killed after a while.
 fn timed(line: &str) -> Ended {
-    timed_command(Command::new(binary()).args(line.split(' ')))
+    timed_command(program().args(line.split(' ')))
 }
 
 fn timed_command(command: &mut Command) -> Ended {
@@ -117,7 +117,7 @@ sandboxed! {
         install("/usr/local/sbin/sshd", &format!("{tell}{SERVER}"));
         for job in ["ssh show", "ssh show --server"] {
             let path = format!("{}:/usr/bin:/bin", evil.display());
-            let mut command = Command::new(binary());
+            let mut command = program();
             let output = command
                 .env("PATH", path)
                 .env("LD_PRELOAD", "/no/such/library.so")

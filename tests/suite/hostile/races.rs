@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
 
-use crate::command::{Said, binary, run};
+use crate::command::{Said, binary, program, run};
 use crate::faults::wait_for_guard;
 use crate::fixture::DROPIN;
 use crate::sandbox::{bind, in_force, put_in_force, sandboxed};
@@ -142,7 +142,7 @@ sandboxed! {
         keep_for_boot();
         let held = File::open(LOCK).unwrap();
         held.lock().unwrap();
-        let mut boot = Command::new(binary());
+        let mut boot = program();
         in_the_units_sandbox(&mut boot);
         // Another file in its place, as in the other /proc of the sandbox.
         let hide = || {

@@ -199,8 +199,8 @@ sandboxed! {
         other.kill().unwrap();
         other.wait().unwrap();
         let list = within(SOON, command("netns list --json")).code(0).json();
-        let found = list["namespaces"].as_array().unwrap().iter();
-        let found = found.filter(|n| n["inode"] == inode).next().unwrap();
+        let mut all = list["namespaces"].as_array().unwrap().iter();
+        let found = all.find(|n| n["inode"] == inode).unwrap();
         assert_eq!(found["settings"]["time_s"], 7200, "{found}");
         assert_eq!(found["names"][0], "caf\u{fffd}");
         let mut apply = command("apply ssh --netns");

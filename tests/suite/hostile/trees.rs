@@ -14,7 +14,7 @@ use nix::unistd::mkfifo;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use tempfile::TempDir;
 
-use crate::command::{Said, binary};
+use crate::command::{Said, program};
 use crate::fixture::{DROPIN, Tree};
 use crate::sandbox::sandboxed;
 
@@ -47,7 +47,7 @@ impl Swapped {
     }
 
     fn start(&self, line: &str) -> Child {
-        let mut command = Command::new(binary());
+        let mut command = program();
         command.arg("--root").arg(self.path("parent/tree"));
         command.args(line.split(' ')).stdin(Stdio::null());
         command.stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -163,7 +163,7 @@ fn a_pipe_in_a_tree_is_not_opened() {
 /// `open` files.
 fn run_within_limits(tree: &Tree, line: &str) -> Said {
     use nix::sys::resource::{Resource, setrlimit};
-    let mut command = Command::new(binary());
+    let mut command = program();
     command.arg("--root").arg(tree.path(""));
     command.args(line.split(' ')).stdin(Stdio::null());
     let limit = || {
@@ -313,7 +313,7 @@ fn a_drop_in_and_a_unit_of_another_users_become_roots() {
     use std::os::unix::fs::chown;
     let tree = Tree::with_systemd();
     let run = |line: &str| {
-        let mut command = Command::new(binary());
+        let mut command = program();
         command.arg("--root").arg(tree.path(""));
         with_own_run(command.args(line.split(' ')));
         Said::from(command.output().unwrap())
@@ -347,7 +347,7 @@ sandboxed! {
         for folder in ["etc", "etc/keepalivectl", "etc/keepalivectl/profiles"] {
             tree.set_mode(folder, 0o311);
         }
-        let mut command = Command::new(binary());
+        let mut command = program();
         command.arg("--root").arg(tree.path(""));
         let drop_capabilities = || {
             const DAC_OVERRIDE: i32 = 1;

@@ -4,12 +4,11 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use nix::unistd::geteuid;
 use tempfile::TempDir;
 
-use crate::command::{Said, binary, run};
+use crate::command::{Said, program, run};
 use crate::installed::{install, own_root};
 use crate::sandbox::{as_plain_user, bind, sandboxed};
 
@@ -62,7 +61,7 @@ impl Place {
 
     /// Runs it as a plain user, whose PATH counts.
     fn run(&self, line: &str) -> Said {
-        let mut command = Command::new(binary());
+        let mut command = program();
         if geteuid().is_root() {
             as_plain_user(&mut command);
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::lab::{Lab, until};
-use crate::command::{Said, binary, run};
+use crate::command::{Said, program, run};
 use crate::sandbox::sandboxed;
 
 /// Runs with this HOME, and nothing else in the environment.
@@ -17,7 +17,7 @@ fn at_home(home: &Path, line: &str) -> Said {
 }
 
 fn in_environment(environment: &[(&str, &Path)], line: &str) -> Said {
-    let mut command = Command::new(binary());
+    let mut command = program();
     command.env_clear().envs(environment.iter().copied());
     Said::from(command.args(line.split(' ')).output().unwrap())
 }
@@ -38,7 +38,7 @@ const SESSION: &str =
 fn a_session_is_set_and_set_back() {
     let (home, file) = home();
     let set = |line: &str| {
-        let mut command = Command::new(binary());
+        let mut command = program();
         command
             .env("HOME", home.path())
             .args(["ssh", "set", "putty", "db 1"]);
@@ -59,7 +59,7 @@ fn a_session_is_set_and_set_back() {
         .code(0)
         .says("Unchanged");
     set("--interval 30").code(0);
-    let mut unset = Command::new(binary());
+    let mut unset = program();
     unset
         .env("HOME", home.path())
         .args(["ssh", "unset", "putty", "db 1"]);
@@ -139,7 +139,7 @@ fn the_folder_is_found_as_putty_finds_it() {
     );
     // A relative one is taken from here, to read and to write.
     let relative = Path::new("rel");
-    let mut here = Command::new(binary());
+    let mut here = program();
     here.env_clear()
         .env("PUTTYDIR", relative)
         .current_dir(place.path());
