@@ -48,7 +48,7 @@ pub fn read(root: &Root, name: &ProfileName) -> Result<Option<Profile>, Error> {
     })?;
     Ok(Some(Profile {
         name: name.clone(),
-        description: profile::one_line(parsed.description()),
+        description: profile::short(parsed.description()),
         settings,
     }))
 }

@@ -90,10 +90,15 @@ pub fn to_text(comments: &[&str], values: Values) -> String {
 }
 
 /// A comment must stay one line, and a short one, whatever is in it.
-pub(crate) fn one_line(text: &str) -> String {
-    const MOST: usize = 200;
+fn one_line(text: &str) -> String {
     let plain = |c: char| if c.is_control() { ' ' } else { c };
-    text.trim().chars().map(plain).take(MOST).collect()
+    short(text).chars().map(plain).collect()
+}
+
+/// As much of a comment as is shown.
+pub(crate) fn short(text: &str) -> String {
+    const MOST: usize = 200;
+    text.trim().chars().take(MOST).collect()
 }
 
 /// What a profile file says, before its values are judged.
