@@ -43,6 +43,25 @@ pub fn read() -> Result<Counters, Error> {
     parse(&text).ok_or_else(|| Error::Counters(io::ErrorKind::InvalidData.into()))
 }
 
+/// Whether the calling thread's network namespace may have a TCP socket. To list them
+/// takes a walk through the sockets of all namespaces (`inet_diag_dump_icsk`), so
+/// where thousands are looked into, those without any are passed over.
+pub(super) fn may_have_sockets() -> bool {
+    let in_use = |file: &str, family: &str| {
+        let text = fs::read_to_string(format!("/proc/thread-self/net/{file}")).ok()?;
+        sockets_in_use(&text, family)
+    };
+    in_use("sockstat", "TCP:") != Some(0) || in_use("sockstat6", "TCP6:").is_some_and(|n| n > 0)
+}
+
+/// `TCP: inuse 4 orphan 0 …`
+fn sockets_in_use(text: &str, family: &str) -> Option<u64> {
+    let line = text.lines().find_map(|line| line.strip_prefix(family))?;
+    let mut words = line.split_whitespace();
+    words.find(|word| *word == "inuse")?;
+    words.next()?.parse().ok()
+}
+
 /// A line of names and a line of values, each with its prefix.
 fn parse(text: &str) -> Option<Counters> {
     let mut lines = text.lines().filter_map(|line| line.strip_prefix("TcpExt:"));
@@ -60,6 +79,17 @@ fn parse(text: &str) -> Option<Counters> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn sockets_in_use_are_counted() {
+        let text = "sockets: used 9\nTCP: inuse 4 orphan 0 tw 1\nUDP: inuse 2\n";
+        assert_eq!(sockets_in_use(text, "TCP:"), Some(4));
+        assert_eq!(sockets_in_use("TCP6: inuse 0\n", "TCP6:"), Some(0));
+        assert_eq!(sockets_in_use("TCP: orphan 0\n", "TCP:"), None);
+        let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        assert!(may_have_sockets());
+        drop(socket);
+    }
 
     #[test]
     fn names_and_values_go_together() {

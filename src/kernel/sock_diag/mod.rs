@@ -13,6 +13,7 @@ use serde::Serialize;
 
 pub use filter::Filter;
 
+use super::counters;
 use super::netlink::{self, Netlink};
 use super::tcp_info::TcpInfo;
 use crate::model::time_to_drop::Timer;
@@ -133,10 +134,14 @@ impl List {
     /// # Errors
     /// What the kernel says.
     pub fn begin(query: Query) -> io::Result<List> {
+        let mut families = [libc::AF_INET, libc::AF_INET6].into_iter();
+        if !counters::may_have_sockets() {
+            families.by_ref().for_each(drop);
+        }
         Ok(List {
             netlink: Netlink::open(SockProtocol::NetlinkSockDiag)?,
             query,
-            families: [libc::AF_INET, libc::AF_INET6].into_iter(),
+            families,
             family: None,
         })
     }
