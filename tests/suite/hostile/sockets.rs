@@ -21,7 +21,7 @@ use nix::unistd::dup3_raw;
 
 use super::fuse::Fuse;
 use super::{command, within};
-use crate::command::Said;
+use crate::command::{Said, binary};
 use crate::pair::Pair;
 use crate::sandbox::{bind, put_in_force, sandboxed, sleeping_in_new_namespaces};
 
@@ -212,5 +212,35 @@ sandboxed! {
         assert_eq!(shown["settings"]["time_s"], 60);
         let all = within(SOON, command("apply --time 90 --all-netns --json")).code(0).json();
         assert_eq!(all["failed"], 0);
+    }
+}
+
+sandboxed! {
+    #[ignore = "needs strace"]
+    fn many_namespaces_take_no_longer_each() {
+        const MANY: usize = 20;
+        let mut others: Vec<_> = (0..MANY).map(|_| sleeping_in_new_namespaces()).collect();
+        let log = std::env::temp_dir().join("calls");
+        for line in ["netns list", "sockets --all-netns"] {
+            let mut strace = Command::new("strace");
+            strace
+                .args(["-f", "-o", log.to_str().unwrap(), "-e", "trace=openat,sendto"])
+                .arg(binary())
+                .args(line.split_whitespace());
+            within(SOON, strace).code(0);
+            let calls = fs::read_to_string(&log).unwrap();
+            let entered = calls.matches("/proc/self/fd/").count();
+            assert!(entered >= MANY, "{line}: {entered}");
+            // What the kernel keeps in one chain for all namespaces is not looked up in
+            // each, and the sockets of all are not walked through for one without any.
+            for costly in ["/proc/sys/net/", "sendto("] {
+                let found = calls.matches(costly).count();
+                assert!(found < MANY / 2, "{line}: {found} times {costly}");
+            }
+        }
+        for other in &mut others {
+            other.kill().unwrap();
+            other.wait().unwrap();
+        }
     }
 }
