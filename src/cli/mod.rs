@@ -20,6 +20,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use keepalivectl::kernel::netns::NetNs;
+use keepalivectl::kernel::signals;
 use keepalivectl::model::check::Verdict;
 use keepalivectl::model::{Profile, Settings, State};
 use keepalivectl::ops::time_to_drop::Question;
@@ -89,12 +90,16 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
             if *all_netns {
                 return apply_all(&root, &target, *rearm, *dry_run, face);
             }
+            // Ctrl-C ends the program when it has told what is done.
+            let held = signals::hold().map_err(ops::Error::from)?;
             let report = apply::apply(&root, &namespace.netns(), &target, *rearm, *dry_run)?;
             let rearmed = report.rearmed.as_deref();
             let changed = report.changed || rearmed.is_some_and(|rearmed| rearmed.changed > 0);
             let changed = changed && !dry_run;
             face.print_done(&report, changed, render::apply::people)?;
-            let code = output::outcome(rearmed.map_or(0, sockets::not_done), changed);
+            let not_done = sockets::not_rearmed(rearmed, report.rearm_error.as_deref());
+            drop(held);
+            let code = output::outcome(not_done, changed);
             Ok(rearmed.map_or(code, |rearmed| sockets::end(rearmed, code)))
         }
         Command::Revert { dry_run, namespace } => {
@@ -172,6 +177,7 @@ fn apply_all(
     dry_run: bool,
     face: &Face,
 ) -> Result<ExitCode, Failure> {
+    let held = signals::hold().map_err(ops::Error::from)?;
     let report = ops::apply_all::apply_all(root, target, rearm, dry_run)?;
     let rearmed = report.rearmed.as_ref();
     let changed = report.changed > 0 || rearmed.is_some_and(|rearmed| rearmed.changed > 0);
@@ -180,7 +186,8 @@ fn apply_all(
     if report.failed > 0 {
         errors::complain(&format!("it failed in {} of them", report.failed));
     }
-    let not_done = rearmed.map_or(0, sockets::not_done);
+    let not_done = sockets::not_rearmed(rearmed, report.rearm_error.as_deref());
+    drop(held);
     let code = output::outcome(
         report.failed.saturating_add(not_done),
         changed || report.left_changed,

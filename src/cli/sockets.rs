@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use keepalivectl::kernel::signals;
 use keepalivectl::model::Partial;
+use keepalivectl::ops;
 use keepalivectl::ops::sockets::{
     self as job, Change, ChangeReport, Filter, Scope, SocketReport, Unseen,
 };
@@ -42,12 +43,16 @@ fn change(
     face: &Face,
     people: impl Fn(&ChangeReport) -> Text,
 ) -> Result<ExitCode, Failure> {
+    // Ctrl-C after the last socket ends the program when it has told what is done.
+    let held = signals::hold().map_err(ops::Error::from)?;
     let (scope, filter) = (how.scope.scope(), how.filter.filter());
     let dry_run = how.dry_run.then(Partial::default);
     let report = job::change(root, &scope, &filter, what, dry_run)?;
     let changed = report.changed > 0 && !how.dry_run;
     face.print_done(&report, changed, people)?;
-    Ok(end(&report, output::outcome(not_done(&report), false)))
+    let code = output::outcome(not_done(&report), false);
+    drop(held);
+    Ok(end(&report, code))
 }
 
 /// Ends the program as it was asked to while sockets were changed; or goes on to
@@ -57,6 +62,16 @@ pub fn end(report: &ChangeReport, code: ExitCode) -> ExitCode {
         signals::end_by(signal);
     }
     code
+}
+
+/// The same of `apply --rearm`, which may not have come to the sockets.
+pub fn not_rearmed(report: Option<&ChangeReport>, error: Option<&str>) -> usize {
+    if let Some(error) = error {
+        errors::complain(&format!(
+            "the settings are in force, but the open connections do not follow at once: {error}"
+        ));
+    }
+    report.map_or(0, not_done) + usize::from(error.is_some())
 }
 
 /// How many sockets, processes and namespaces were to be changed and may not be

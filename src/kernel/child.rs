@@ -14,7 +14,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, fork};
-use rustix::process::{PidfdFlags, pidfd_open};
+use rustix::process::{PidfdFlags, pidfd_open, pidfd_send_signal};
 
 /// The child.
 #[derive(Debug)]
@@ -76,8 +76,12 @@ impl Child {
     /// Ends the child by SIGKILL, and waits for that no longer than `limit`.
     /// Returns true if it has ended.
     pub(super) fn kill_within(&self, limit: Duration) -> bool {
-        // Whether it was denied shows in what comes next.
-        let _ = kill(self.pid, Signal::SIGKILL);
+        // Whether it was denied shows in what comes next. A number can be another
+        // process's if somebody else has reaped this one.
+        let _ = match &self.pidfd {
+            Some(pidfd) => pidfd_send_signal(pidfd, rustix::process::Signal::KILL).is_ok(),
+            None => kill(self.pid, Signal::SIGKILL).is_ok(),
+        };
         self.has_ended_within(limit)
     }
 

@@ -85,7 +85,9 @@ impl Namespace {
         }
         let names = self.names.iter().map(|name| Path::new(NAMES).join(name));
         let by_name = names.map(File::open);
-        let by_process = self.processes.iter().map(|pid| of_process(*pid, open));
+        // Each can keep this waiting, and one is enough.
+        let some = self.processes.iter().take(TRIED);
+        let by_process = some.map(|pid| of_process(*pid, open));
         let mut refused = None;
         for opened in by_name.chain(by_process) {
             match opened {
@@ -104,13 +106,16 @@ impl Namespace {
     }
 }
 
+/// How many processes a namespace is entered by, one after the other.
+const TRIED: usize = 3;
+
 fn open(pid: i32) -> io::Result<File> {
     File::open(of(pid))
 }
 
 /// What one process lets be known, if it does so in time.
 fn of_process<T: Send + 'static>(pid: i32, look: fn(i32) -> io::Result<T>) -> io::Result<T> {
-    let looked = watched::for_each(vec![pid], move |pid, _| look(pid))?;
+    let looked = watched::for_each(vec![pid], &|| false, move |pid, _| look(pid))?;
     let late = || Err(io::ErrorKind::TimedOut.into());
     looked.into_iter().flatten().next().unwrap_or_else(late)
 }
@@ -138,7 +143,11 @@ pub fn list() -> io::Result<Namespaces> {
     let mut unseen_processes = 0;
     let pids: Vec<i32> = processes::all()?.collect();
     let look = |pid: i32, _: &Progress| fs::metadata(of(pid)).map(|file| file.ino());
-    for (pid, inode) in pids.clone().into_iter().zip(watched::for_each(pids, look)?) {
+    for (pid, inode) in pids
+        .clone()
+        .into_iter()
+        .zip(watched::for_each(pids, &|| false, look)?)
+    {
         match inode {
             Some(Ok(inode)) => found.at(inode).processes.push(pid),
             Some(Err(e)) if e.kind() != io::ErrorKind::PermissionDenied => {}

@@ -1,13 +1,16 @@
 //! Which process holds which socket: the links in `/proc/PID/fd`.
 
+use std::collections::HashMap;
 use std::io;
 use std::mem::MaybeUninit;
 use std::os::fd::OwnedFd;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
-use rustix::fs::{Mode, OFlags, RawDir, openat, readlinkat_raw};
+use rustix::fs::{Mode, OFlags, RawDir, fstat, openat, readlinkat_raw};
 use rustix::io::Errno;
 
+use super::processes;
 use super::watched::{self, Progress};
 
 /// A process's file that was a socket when it was looked at.
@@ -34,13 +37,15 @@ pub struct Owners {
 impl Owners {
     /// Looks through the files of these processes, with as many threads as the
     /// machine runs at once. A process that ends meanwhile is left out, and so is one
-    /// that keeps whoever looks at it waiting.
+    /// that keeps whoever looks at it waiting. It ends early when `stop` says so.
     ///
     /// # Errors
     /// No thread can be started.
-    pub fn of_processes(pids: Vec<i32>) -> io::Result<Owners> {
+    pub fn of_processes(pids: Vec<i32>, stop: &dyn Fn() -> bool) -> io::Result<Owners> {
         let mut owners = Owners::default();
-        for found in watched::for_each(pids, sockets_of)? {
+        let looked: Arc<Mutex<HashMap<u32, usize>>> = Arc::default();
+        let look = move |pid: i32, progress: &Progress| sockets_of(pid, progress, &looked);
+        for found in watched::for_each(pids, stop, look)? {
             match found {
                 Some(Ok(some)) => owners.sorted.extend(some),
                 Some(Err(Errno::ACCESS | Errno::PERM)) | None => owners.unseen_processes += 1,
@@ -62,9 +67,24 @@ impl Owners {
 }
 
 /// The sockets among a process's files.
-fn sockets_of(pid: i32, progress: &Progress) -> Result<Vec<Owner>, Errno> {
+///
+/// `looked` is how many files of each user were looked at. Processes can share one
+/// table of files, which is then looked at for each: so that this has an end, some
+/// millions of a user's are enough.
+fn sockets_of(
+    pid: i32,
+    progress: &Progress,
+    looked: &Mutex<HashMap<u32, usize>>,
+) -> Result<Vec<Owner>, Errno> {
     const NAMES: usize = 16 * 1024;
+    const OF_A_USER: usize = 8_000_000;
+    const AT_ONCE: usize = 1024;
+    /// A process needs no more numbers for a socket to be found by.
+    const OF_A_SOCKET: u8 = 4;
     let folder = open_folder(pid)?;
+    let user = fstat(&folder)?.st_uid;
+    let mut left = 0;
+    let mut numbers: HashMap<u32, u8> = HashMap::new();
     let mut found = Vec::new();
     let mut names = vec![MaybeUninit::uninit(); NAMES];
     let mut link = [MaybeUninit::uninit(); LINK];
@@ -72,6 +92,16 @@ fn sockets_of(pid: i32, progress: &Progress) -> Result<Vec<Owner>, Errno> {
     while let Some(entry) = entries.next() {
         let entry = entry?;
         progress.step();
+        if left == 0 {
+            let mut looked = looked.lock().unwrap_or_else(PoisonError::into_inner);
+            let looked = looked.entry(user).or_default();
+            if *looked >= OF_A_USER {
+                return Err(Errno::ACCESS);
+            }
+            *looked += AT_ONCE;
+            left = AT_ONCE;
+        }
+        left -= 1;
         let Some(fd) = entry
             .file_name()
             .to_str()
@@ -86,11 +116,24 @@ fn sockets_of(pid: i32, progress: &Progress) -> Result<Vec<Owner>, Errno> {
             Err(Errno::NOENT) => None,
             Err(e) => return Err(e),
         };
-        if let Some(inode) = inode {
+        let Some(inode) = inode else {
+            continue;
+        };
+        let number = numbers.entry(inode).or_default();
+        if *number < OF_A_SOCKET {
+            *number += 1;
             found.push(Owner { inode, pid, fd });
         }
     }
-    Ok(found)
+    // Other threads may have files where the main thread has ended.
+    match found.is_empty() && processes::state(pid) == Some('Z') && has_threads(pid) {
+        true => Err(Errno::ACCESS),
+        false => Ok(found),
+    }
+}
+
+fn has_threads(pid: i32) -> bool {
+    std::fs::read_dir(format!("/proc/{pid}/task")).is_ok_and(|tasks| tasks.count() > 1)
 }
 
 /// Threads that do the same as the caller is about to; fewer where the machine
@@ -144,7 +187,7 @@ mod tests {
         let inode = u32::try_from(fstat(&socket).unwrap().st_ino).unwrap();
         let pid = i32::try_from(std::process::id()).unwrap();
         // A process that is gone is no error.
-        let owners = Owners::of_processes(vec![pid, i32::MAX]).unwrap();
+        let owners = Owners::of_processes(vec![pid, i32::MAX], &|| false).unwrap();
         let of = owners.of(inode);
         let mut fds = [socket.as_raw_fd(), again.as_raw_fd()];
         fds.sort_unstable();

@@ -30,6 +30,11 @@ pub fn command(pid: i32) -> Option<String> {
     Some(String::from_utf8_lossy(name).into_owned())
 }
 
+/// The user whose process it is; none if it is gone.
+pub(super) fn user(pid: i32) -> Option<u32> {
+    fs::metadata(format!("/proc/{pid}")).ok().map(|m| m.uid())
+}
+
 /// The state of a process's main thread, as `/proc/PID/status` writes it: `R`, `S`,
 /// `D`, …; none if it is gone. Unlike `stat`, to read it waits for nothing.
 pub(super) fn state(pid: i32) -> Option<char> {

@@ -3,7 +3,9 @@
 //! Ctrl-C between two writes would leave a mix. Held, it ends the program when
 //! the change is whole. SIGKILL cannot be held; `guard.rs` is for that.
 
+use std::fs;
 use std::io;
+use std::sync::OnceLock;
 
 use nix::sys::signal::{SigSet, SigmaskHow, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -48,14 +50,21 @@ impl Drop for Held {
 
 /// The signals that ask a program to end, where they are held back.
 #[derive(Debug)]
-pub struct Requests(SignalFd);
+pub struct Requests {
+    signals: SignalFd,
+    /// The one that has come.
+    come: OnceLock<Signal>,
+}
 
 impl Requests {
-    /// Listens for them. The caller holds them.
+    /// Listens for them, but for those that this process ignores, as under nohup(1).
+    /// The caller holds them.
     ///
     /// # Errors
     /// [`Error::Guard`] if the kernel refuses (`signalfd(2)`).
     pub fn listen() -> Result<Requests, Error> {
+        let ignored = ignored();
+        let counts = |signal: &Signal| ignored & (1 << (*signal as u64 - 1)) == 0;
         let asking: SigSet = [
             Signal::SIGINT,
             Signal::SIGTERM,
@@ -63,19 +72,40 @@ impl Requests {
             Signal::SIGQUIT,
         ]
         .into_iter()
+        .filter(counts)
         .collect();
         let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
         SignalFd::with_flags(&asking, flags)
-            .map(Requests)
+            .map(|signals| Requests {
+                signals,
+                come: OnceLock::new(),
+            })
             .map_err(|e| Error::Guard(io::Error::from(e)))
     }
 
     /// The request that has come; none if there is none. It is not held any more:
     /// the caller ends by it, with [`end_by`].
-    pub fn next(&self) -> Option<Signal> {
-        let told = self.0.read_signal().ok()??;
-        i32::try_from(told.ssi_signo).ok()?.try_into().ok()
+    pub fn come(&self) -> Option<Signal> {
+        let next = || {
+            let told = self.signals.read_signal().ok()??;
+            i32::try_from(told.ssi_signo).ok()?.try_into().ok()
+        };
+        if self.come.get().is_none()
+            && let Some(signal) = next()
+        {
+            return Some(*self.come.get_or_init(|| signal));
+        }
+        self.come.get().copied()
     }
+}
+
+/// The signals that this process ignores, one bit each. Held back, they come all the
+/// same.
+fn ignored() -> u64 {
+    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    mask.unwrap_or_default()
 }
 
 /// Ends this process by a signal that was held back, so that whoever started it

@@ -1,7 +1,6 @@
 //! What the kernel tells of one TCP socket (TCP_INFO).
 
 use std::io;
-use std::net::TcpStream;
 use std::os::fd::AsRawFd;
 use std::time::Duration;
 
@@ -26,6 +25,33 @@ mod offset {
     pub(super) const SND_WND: usize = 228;
 }
 
+/// What decides how long a connection that goes on has left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Info {
+    /// The time since the last segment was received.
+    pub silent: Duration,
+    /// The retransmission timeout, with its backoff.
+    pub rto: Duration,
+    /// The smoothed round-trip time.
+    pub rtt: Duration,
+    /// Its mean deviation.
+    pub deviation: Duration,
+    /// How often the timer has doubled.
+    pub doublings: u8,
+}
+
+impl From<TcpInfo> for Info {
+    fn from(info: TcpInfo) -> Info {
+        Info {
+            silent: info.last_ack_received.min(info.last_data_received),
+            rto: info.rto,
+            rtt: info.rtt,
+            deviation: info.deviation,
+            doublings: info.backoff,
+        }
+    }
+}
+
 /// The fields that are needed here.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct TcpInfo {
@@ -47,7 +73,7 @@ pub(super) struct TcpInfo {
 }
 
 impl TcpInfo {
-    pub(super) fn of(socket: &TcpStream) -> io::Result<TcpInfo> {
+    pub(super) fn of(socket: &impl AsRawFd) -> io::Result<TcpInfo> {
         let mut buffer = [0; LENGTH];
         TcpInfo::parse(read(socket, &mut buffer)?).ok_or_else(too_little)
     }
@@ -77,7 +103,7 @@ impl TcpInfo {
 
 /// What the kernel tells, as much as it has. No crate wraps this: `nix` panics
 /// where a kernel has less.
-fn read<'a>(socket: &TcpStream, buffer: &'a mut [u8; LENGTH]) -> io::Result<&'a [u8]> {
+fn read<'a>(socket: &impl AsRawFd, buffer: &'a mut [u8; LENGTH]) -> io::Result<&'a [u8]> {
     let mut length = LENGTH as libc::socklen_t;
     // SAFETY: both pointers are to memory that is borrowed for the call, and the
     // kernel writes no more than `length` bytes to the first.

@@ -9,7 +9,8 @@
 //! The lock is an flock on a file that only those can open who may write the
 //! values: `tcp_fastopen_key` has the mode 0600, and the kernel gives its owner's
 //! rights to whoever has CAP_NET_ADMIN in the namespace (`net_ctl_permissions`
-//! in `net/sysctl_net.c`). So nobody else can hold it. It is there on every kernel
+//! in `net/sysctl_net.c`). So nobody else can hold it; the root of a namespace can,
+//! who may be any user, and is waited for no longer than ten seconds. It is there on every kernel
 //! and before any file system is, and no write is needed to take it, so the unit
 //! can take it in its sandbox. There, `/proc` is another mount with files of its
 //! own, so systemd opens the machine's for it, as its standard input.
@@ -19,6 +20,7 @@
 use std::fs::File;
 use std::io::{self, Stdin};
 use std::os::fd::AsFd;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -40,14 +42,39 @@ pub struct Turn {
     _file: Option<File>,
 }
 
+/// For how long one waits for turns, in all the namespaces of one job: the root of a
+/// namespace, who may be any user, can keep its turn for ever.
+#[derive(Debug)]
+pub struct Patience(Mutex<Duration>);
+
+impl Default for Patience {
+    fn default() -> Patience {
+        Patience(Mutex::new(PATIENCE))
+    }
+}
+
+impl Patience {
+    fn left(&self) -> MutexGuard<'_, Duration> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 /// Waits up to ten seconds for the turn in the calling thread's namespace.
 ///
 /// # Errors
 /// [`Error::NotYourTurn`] if another has it then; [`Error::Turn`] if the lock cannot
 /// be had, for want of CAP_NET_ADMIN say.
 pub fn take() -> Result<Turn, Error> {
+    take_with(&Patience::default())
+}
+
+/// The same for a job that takes several.
+///
+/// # Errors
+/// As [`take`].
+pub fn take_with(patience: &Patience) -> Result<Turn, Error> {
     match File::open(FILE) {
-        Ok(file) => wait(file),
+        Ok(file) => wait(file, patience),
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Turn { _file: None }),
         Err(e) => Err(Error::Turn(e)),
     }
@@ -59,7 +86,7 @@ pub fn take() -> Result<Turn, Error> {
 /// As [`take`].
 pub fn take_as_unit() -> Result<Turn, Error> {
     match at_standard_input(&io::stdin()) {
-        Some(file) => wait(file),
+        Some(file) => wait(file, &Patience::default()),
         None => take(),
     }
 }
@@ -73,14 +100,22 @@ fn at_standard_input(input: &Stdin) -> Option<File> {
     file.flatten().map(File::from)
 }
 
-fn wait(file: File) -> Result<Turn, Error> {
+fn wait(file: File, patience: &Patience) -> Result<Turn, Error> {
     use std::fs::TryLockError::{Error as Failed, WouldBlock};
     let start = Instant::now();
+    let mut left = patience.left();
     loop {
         match file.try_lock() {
-            Ok(()) => return Ok(Turn { _file: Some(file) }),
-            Err(WouldBlock) if start.elapsed() < PATIENCE => sleep(PAUSE),
-            Err(WouldBlock) => return Err(Error::NotYourTurn { waited: PATIENCE }),
+            Ok(()) => {
+                *left = left.saturating_sub(start.elapsed());
+                return Ok(Turn { _file: Some(file) });
+            }
+            Err(WouldBlock) if start.elapsed() < *left => sleep(PAUSE),
+            Err(WouldBlock) => {
+                *left = Duration::ZERO;
+                let waited = start.elapsed();
+                return Err(Error::NotYourTurn { waited });
+            }
             Err(Failed(e)) => return Err(Error::Turn(e)),
         }
     }

@@ -6,11 +6,11 @@
 //! a wait ends only with the process that waits, so it must not be the whole of
 //! this program that waits.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -18,10 +18,14 @@ use super::processes;
 
 /// How long a thread may be without progress.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// After so long a wait, a user's processes are passed over.
+const FOR_A_USER: Duration = Duration::from_secs(2);
+/// After so long a wait in all, every process is.
+const IN_ALL: Duration = Duration::from_secs(20);
+/// How often threads are looked at.
+const LOOK: Duration = Duration::from_millis(100);
 
-/// After so many have kept a thread waiting, processes that look as if they would
-/// are passed over.
-const ENOUGH: usize = 2;
+const ROOT: u32 = 0;
 
 /// How many threads work at once on what takes many system calls.
 pub(super) fn threads() -> usize {
@@ -47,24 +51,52 @@ impl Progress {
 /// What the threads share.
 struct Work<F> {
     pids: Vec<i32>,
+    /// Whose each process is.
+    users: Vec<Option<u32>>,
+    order: Vec<usize>,
     next: AtomicUsize,
-    /// Whether to pass over processes in an uninterruptible wait.
-    wary: AtomicBool,
+    /// How long each user's processes have kept a thread waiting, and all of them.
+    waits: Mutex<(HashMap<Option<u32>, Duration>, Duration)>,
     look: F,
+}
+
+impl<F> Work<F> {
+    /// Puts a wait down to a process.
+    fn add_wait(&self, at: usize, wait: Duration) {
+        let mut waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        *waits.0.entry(self.users[at]).or_default() += wait;
+        waits.1 += wait;
+    }
+
+    /// Returns true if nothing more is to be asked of a process. Root's may be
+    /// anybody's: a container's, or a set-uid program.
+    fn avoids(&self, at: usize) -> bool {
+        let user = self.users[at];
+        let waits = self.waits.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_user = waits.0.get(&user).filter(|_| user != Some(ROOT));
+        waits.1 >= IN_ALL || of_user.is_some_and(|wait| *wait >= FOR_A_USER)
+    }
 }
 
 /// One thread, as its watcher sees it.
 struct Worker {
     progress: Arc<Progress>,
-    /// Its steps when it was last looked at.
+    /// Its steps when it was last looked at, and for how long it has made none.
     seen: u64,
+    idle: Duration,
 }
 
 impl Worker {
-    /// Returns true if it has made no step since it was last looked at.
-    fn is_stuck(&mut self) -> bool {
+    /// Returns true if it has made no step for too long.
+    fn is_stuck<F>(&mut self, work: &Work<F>) -> bool {
         let steps = self.progress.steps.load(Ordering::Relaxed);
-        steps == std::mem::replace(&mut self.seen, steps)
+        if steps != std::mem::replace(&mut self.seen, steps) {
+            self.idle = Duration::ZERO;
+            return false;
+        }
+        self.idle += LOOK;
+        work.add_wait(self.at(), LOOK);
+        self.idle >= PATIENCE
     }
 
     fn at(&self) -> usize {
@@ -72,20 +104,31 @@ impl Worker {
     }
 }
 
-/// Does `look` for each process; none for one that keeps it waiting.
+/// Does `look` for each process, in their order; none for one that keeps it waiting,
+/// or when `stop` says so. Root's processes come first: what others keep waiting for
+/// does not hide them.
 ///
 /// # Errors
 /// No thread can be started: EAGAIN where no more are allowed.
-pub(super) fn for_each<T, F>(pids: Vec<i32>, look: F) -> io::Result<Vec<Option<T>>>
+pub(super) fn for_each<T, F>(
+    pids: Vec<i32>,
+    stop: &dyn Fn() -> bool,
+    look: F,
+) -> io::Result<Vec<Option<T>>>
 where
     T: Send + 'static,
     F: Fn(i32, &Progress) -> T + Send + Sync + 'static,
 {
     let count = pids.len();
+    let users: Vec<Option<u32>> = pids.iter().map(|pid| processes::user(*pid)).collect();
+    let mut order: Vec<usize> = (0..count).collect();
+    order.sort_by_key(|at| users[*at] != Some(ROOT));
     let work = Arc::new(Work {
         pids,
+        users,
+        order,
         next: AtomicUsize::new(0),
-        wary: AtomicBool::new(false),
+        waits: Mutex::default(),
         look,
     });
     let (sender, results) = channel();
@@ -97,7 +140,7 @@ where
             Err(_) => break,
         }
     }
-    Ok(collect(&work, workers, &sender, &results))
+    Ok(collect(&work, workers, (&sender, &results), stop))
 }
 
 fn start<T, F>(work: &Arc<Work<F>>, results: &Sender<(usize, Option<T>)>) -> io::Result<Worker>
@@ -109,15 +152,13 @@ where
     let (work, own, results) = (Arc::clone(work), Arc::clone(&progress), results.clone());
     let life = move || {
         loop {
-            let at = work.next.fetch_add(1, Ordering::Relaxed);
-            let Some(pid) = work.pids.get(at) else {
+            let next = work.next.fetch_add(1, Ordering::Relaxed);
+            let Some(at) = work.order.get(next).copied() else {
                 return;
             };
             own.at.store(at, Ordering::Relaxed);
             own.step();
-            let wary = work.wary.load(Ordering::Relaxed);
-            let waits = wary && processes::state(*pid) == Some('D');
-            let found = (!waits).then(|| (work.look)(*pid, &own));
+            let found = (!work.avoids(at)).then(|| (work.look)(work.pids[at], &own));
             // Nobody listens any more: the job has ended.
             if results.send((at, found)).is_err() {
                 return;
@@ -125,14 +166,18 @@ where
         }
     };
     thread::Builder::new().spawn(life)?;
-    Ok(Worker { progress, seen: 0 })
+    Ok(Worker {
+        progress,
+        seen: 0,
+        idle: Duration::ZERO,
+    })
 }
 
 fn collect<T, F>(
     work: &Arc<Work<F>>,
     mut workers: Vec<Worker>,
-    sender: &Sender<(usize, Option<T>)>,
-    results: &Receiver<(usize, Option<T>)>,
+    (sender, results): (&Sender<(usize, Option<T>)>, &Receiver<(usize, Option<T>)>),
+    stop: &dyn Fn() -> bool,
 ) -> Vec<Option<T>>
 where
     T: Send + 'static,
@@ -140,9 +185,8 @@ where
 {
     let mut found: Vec<Option<T>> = work.pids.iter().map(|_| None).collect();
     let mut settled = HashSet::new();
-    let mut stalls = 0;
     while settled.len() < found.len() {
-        match results.recv_timeout(PATIENCE) {
+        match results.recv_timeout(LOOK) {
             Ok((at, result)) => {
                 if settled.insert(at) {
                     found[at] = result;
@@ -150,11 +194,14 @@ where
             }
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {
+                if stop() {
+                    break;
+                }
                 let before = workers.len();
-                workers.retain_mut(|w| !(w.is_stuck() && settled.insert(w.at())));
+                workers.retain_mut(|w| {
+                    settled.contains(&w.at()) || !w.is_stuck(work) || !settled.insert(w.at())
+                });
                 let stuck = before - workers.len();
-                stalls += stuck;
-                work.wary.store(stalls >= ENOUGH, Ordering::Relaxed);
                 workers.extend((0..stuck).filter_map(|_| start(work, sender).ok()));
                 if workers.is_empty() {
                     break;
@@ -179,10 +226,10 @@ mod tests {
             }
             pid * 2
         };
-        let found = for_each((0..100).collect(), look).unwrap();
+        let found = for_each((0..100).collect(), &|| false, look).unwrap();
         assert_eq!(found.len(), 100);
         assert_eq!(found[7], None);
         assert!((0..100).all(|n| n == 7 || found[n as usize] == Some(n * 2)));
-        assert!(for_each(Vec::new(), look).unwrap().is_empty());
+        assert!(for_each(Vec::new(), &|| false, look).unwrap().is_empty());
     }
 }

@@ -5,11 +5,13 @@ use std::time::SystemTime;
 use serde::Serialize;
 
 use super::sockets::{self, ChangeReport, Filter, Scope};
-use super::{Error, Result, TimeToDropIdle, over, profiles, require_machine, warnings};
+use super::{Result, TimeToDropIdle, over, profiles, require_machine, warnings};
 use crate::boot::before::{self, Record};
 use crate::boot::lock;
+use crate::chain::chain;
 use crate::kernel::netns::{self, NetNs};
-use crate::kernel::{keepalive, nsfs, signals, turn};
+use crate::kernel::turn::{self, Patience};
+use crate::kernel::{keepalive, nsfs, signals};
 use crate::model::{Partial, ProfileName, Setting, Settings, Values};
 use crate::root::Root;
 
@@ -94,6 +96,8 @@ pub struct ApplyReport {
     pub writes: Vec<Write>,
     /// What became of the open connections, if they were to follow.
     pub rearmed: Option<Box<ChangeReport>>,
+    /// Why they could not be looked at, if so: the settings are in force all the same.
+    pub rearm_error: Option<String>,
     /// What they add up to.
     pub time_to_drop: TimeToDropIdle,
     /// What is worth knowing.
@@ -110,6 +114,7 @@ impl ApplyReport {
             after: plan.after.values(),
             writes: plan.writes,
             rearmed: None,
+            rearm_error: None,
             time_to_drop: TimeToDropIdle::here(plan.after),
             warnings: warnings(plan.after),
         }
@@ -173,20 +178,29 @@ pub fn apply(
 ) -> Result<ApplyReport> {
     require_machine(root, "apply")?;
     let wanted = resolve(root, target)?;
-    let mut report = wanted.apply(root, netns, dry_run)?;
+    let mut report = wanted.apply(root, netns, dry_run, &Patience::default())?;
     if report.changed && !dry_run {
         forget_gone(root, SAMPLE);
     }
     if rearm {
         let scope = Scope::One(netns.clone());
-        report.rearmed = Some(Box::new(wanted.rearm(root, &scope, dry_run)?));
+        let (rearmed, error) = wanted.rearm(root, &scope, dry_run)?;
+        report.rearmed = rearmed.map(Box::new);
+        report.rearm_error = error;
     }
     Ok(report)
 }
 
 impl Resolved {
     /// Lets all open connections follow; in a dry run, as if this were in force.
-    pub(super) fn rearm(&self, root: &Root, scope: &Scope, dry_run: bool) -> Result<ChangeReport> {
+    ///
+    /// Once the settings are in force, what fails is told with them.
+    pub(super) fn rearm(
+        &self,
+        root: &Root,
+        scope: &Scope,
+        dry_run: bool,
+    ) -> Result<(Option<ChangeReport>, Option<String>)> {
         let as_if = match &self.wanted {
             Wanted::All(settings) => settings.values().into(),
             Wanted::Some(partial) => *partial,
@@ -194,13 +208,20 @@ impl Resolved {
         let rearm = sockets::Change::Rearm;
         let as_if = dry_run.then_some(as_if);
         let rearmed = sockets::change(root, scope, &Filter::default(), &rearm, as_if);
-        rearmed.map_err(|e| match dry_run {
-            true => e,
-            false => Error::NotRearmed(Box::new(e)),
-        })
+        match rearmed {
+            Ok(report) => Ok((Some(report), None)),
+            Err(e) if dry_run => Err(e),
+            Err(e) => Ok((None, Some(chain(&e)))),
+        }
     }
 
-    pub(super) fn apply(&self, root: &Root, netns: &NetNs, dry_run: bool) -> Result<ApplyReport> {
+    pub(super) fn apply(
+        &self,
+        root: &Root,
+        netns: &NetNs,
+        dry_run: bool,
+        patience: &Patience,
+    ) -> Result<ApplyReport> {
         netns.enter(|| {
             let plan = || -> Result<Plan> {
                 let before = keepalive::read()?;
@@ -209,7 +230,7 @@ impl Resolved {
             let plan = if dry_run {
                 plan()?
             } else {
-                carry_out(root, plan)?
+                carry_out(root, patience, plan)?
             };
             let mut report = ApplyReport::of(plan, self.profile.clone(), dry_run);
             report.warnings.extend(self.warnings.iter().cloned());
@@ -219,17 +240,22 @@ impl Resolved {
 }
 
 /// Carries out what `plan` plans, under the lock.
-fn carry_out(root: &Root, plan: impl FnOnce() -> Result<Plan>) -> Result<Plan> {
+fn carry_out(
+    root: &Root,
+    patience: &Patience,
+    plan: impl FnOnce() -> Result<Plan>,
+) -> Result<Plan> {
     // To change nothing takes no privilege; and who lacks it for a change
-    // should hear that, and not that a lock cannot be had.
+    // should hear that, and not that a lock cannot be had. The turn comes first: it
+    // may have to be waited for, and nobody has to wait with this job.
+    let turn = turn::take_with(patience);
     let lock = lock::take(root);
-    let turn = turn::take();
     let plan = plan()?;
     if plan.writes.is_empty() {
         return Ok(plan);
     }
     keepalive::check_writable(plan.before, plan.after)?;
-    let _locks = (lock?, turn?);
+    let _locks = (turn?, lock?);
     let _signals = signals::hold()?;
     remember_and_carry_out(root, &plan)?;
     Ok(plan)

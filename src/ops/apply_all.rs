@@ -11,6 +11,7 @@ use super::{Error, Result, require_machine};
 use crate::chain::chain;
 use crate::kernel;
 use crate::kernel::namespaces::{self, Namespace};
+use crate::kernel::turn::Patience;
 use crate::root::Root;
 
 /// What came of it in one namespace.
@@ -46,6 +47,8 @@ pub struct ApplyAllReport {
     pub left_changed: bool,
     /// What became of the open connections, if they were to follow.
     pub rearmed: Option<ChangeReport>,
+    /// Why they could not be looked at, if so.
+    pub rearm_error: Option<String>,
     /// Each.
     pub namespaces: Vec<NetnsOutcome>,
     /// Processes whose namespace may not be seen.
@@ -72,6 +75,7 @@ pub fn apply_all(
     let wanted = resolve(root, target)?;
     let mut outcomes: BTreeMap<u64, NetnsOutcome> = BTreeMap::new();
     let mut left_changed = false;
+    let patience = Patience::default();
     let mut unseen_processes = 0;
     for _ in 0..LOOKS {
         let found = namespaces::list().map_err(kernel::Error::Namespaces)?;
@@ -82,11 +86,15 @@ pub fn apply_all(
             break;
         }
         for namespace in new {
-            let outcome = in_one(root, namespace, &wanted, dry_run);
+            let outcome = in_one(root, namespace, &wanted, dry_run, &patience);
             left_changed |= outcome.as_ref().is_err_and(Error::left_changed);
             outcomes.insert(namespace.inode, NetnsOutcome::new(namespace, outcome));
         }
     }
+    let (rearmed, rearm_error) = match rearm {
+        true => wanted.rearm(root, &Scope::All, dry_run)?,
+        false => (None, None),
+    };
     let namespaces: Vec<NetnsOutcome> = outcomes.into_values().collect();
     let count = |is: fn(&NetnsOutcome) -> bool| namespaces.iter().filter(|o| is(o)).count();
     if !dry_run {
@@ -100,10 +108,8 @@ pub fn apply_all(
         gone: count(|o| o.gone),
         failed: count(|o| o.report.is_none() && !o.gone),
         left_changed,
-        rearmed: match rearm {
-            true => Some(wanted.rearm(root, &Scope::All, dry_run)?),
-            false => None,
-        },
+        rearmed,
+        rearm_error,
         namespaces,
         unseen_processes,
     })
@@ -130,8 +136,9 @@ fn in_one(
     namespace: &Namespace,
     wanted: &Resolved,
     dry_run: bool,
+    patience: &Patience,
 ) -> Result<ApplyReport> {
     let held = hold(namespace)?;
-    let applied = wanted.apply(root, held.netns(), dry_run);
+    let applied = wanted.apply(root, held.netns(), dry_run, patience);
     applied.map_err(|e| named_job(e, namespace))
 }

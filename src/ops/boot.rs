@@ -17,7 +17,7 @@ use crate::root::{FileError, Root};
 pub fn boot(root: &Root) -> Result<ApplyReport> {
     require_machine(root, "boot")?;
     let kept = enabled(root)?;
-    let _locks = (lock_if_allowed(root)?, turn::take_as_unit()?);
+    let _locks = (turn::take_as_unit()?, lock_if_allowed(root)?);
     let _signals = signals::hold()?;
     let plan = Plan::new(keepalive::read()?, kept.settings);
     plan.carry_out()?;

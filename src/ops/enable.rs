@@ -213,8 +213,8 @@ fn run(
     let plan = if options.dry_run {
         plan()?
     } else {
-        let lock = lock::take(root)?;
         let turn = options.now.then(turn::take).transpose()?;
+        let lock = lock::take(root)?;
         carry_out(root, (lock, turn), plan()?)?
     };
     let (name, settings) = plan.profile.map(|p| (p.name, p.settings)).unzip();

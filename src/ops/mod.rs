@@ -199,9 +199,6 @@ pub enum Error {
         /// What is in force.
         in_force: Values,
     },
-    /// Settings are in force, and the open connections could not be looked at.
-    #[error("the settings are in force, but not all open connections follow at once")]
-    NotRearmed(#[source] Box<Error>),
     /// It failed and everything is as it was before.
     #[error("nothing is changed")]
     Undone(#[source] Box<Error>),
@@ -221,7 +218,7 @@ impl Error {
     pub fn left_changed(&self) -> bool {
         match self {
             Error::NotUndone { .. } | Error::Kernel(kernel::Error::NotUndone { .. }) => true,
-            Error::NotRearmed(_) | Error::NotReloaded(_) => true,
+            Error::NotReloaded(_) => true,
             Error::Undone(cause) => cause.left_changed(),
             _ => false,
         }

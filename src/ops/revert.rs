@@ -53,7 +53,7 @@ pub fn revert(root: &Root, netns: &NetNs, dry_run: bool) -> Result<RevertReport>
             return Ok(RevertReport::Done(ApplyReport::of(plan, None, true)));
         }
         keepalive::check_writable(plan.before, plan.after)?;
-        let _locks = (lock::take(root)?, turn::take()?);
+        let _locks = (turn::take()?, lock::take(root)?);
         let _signals = signals::hold()?;
         // Another revert may have come first.
         let Some(plan) = self::plan(&record)? else {

@@ -15,7 +15,6 @@ pub use filter::Filter;
 
 use super::counters;
 use super::netlink::{self, Netlink};
-use super::tcp_info::TcpInfo;
 use crate::model::time_to_drop::Timer;
 
 /// `SOCK_DIAG_BY_FAMILY`.
@@ -24,9 +23,10 @@ const BY_FAMILY: u16 = 20;
 /// The length of `struct inet_diag_msg`.
 const LENGTH: usize = 72;
 
-/// The attributes of a request and of an answer (`include/uapi/linux/inet_diag.h`).
+/// The attribute of a request that holds a filter (`include/uapi/linux/inet_diag.h`).
+/// What a socket's TCP_INFO tells is not asked for here: the kernel waits for the
+/// socket's lock before it tells that, and a process can hold it for ever.
 const REQUEST_BYTECODE: u16 = 1;
-const INFO: u16 = 2;
 
 /// The states in which a program can hold a connection to a peer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -74,8 +74,6 @@ impl TcpState {
 pub struct Query {
     /// The states.
     pub states: Vec<TcpState>,
-    /// Whether TCP_INFO is needed, which takes the kernel longer.
-    pub info: bool,
     /// Which sockets.
     pub filter: Filter,
 }
@@ -97,23 +95,8 @@ pub struct Socket {
     pub timer: Timer,
     /// Until when, from now on.
     pub expires: Duration,
-    /// From its TCP_INFO, if that was asked for and the kernel has it.
-    pub info: Option<Info>,
-}
-
-/// What TCP_INFO adds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Info {
-    /// The time since the last segment was received.
-    pub silent: Duration,
-    /// The retransmission timeout, with its backoff.
-    pub rto: Duration,
-    /// The smoothed round-trip time.
-    pub rtt: Duration,
-    /// Its mean deviation.
-    pub deviation: Duration,
-    /// How often the timer has doubled.
-    pub doublings: u8,
+    /// The user who made it.
+    pub uid: u32,
 }
 
 /// A list of sockets in the making. It is not a snapshot: sockets come and go
@@ -183,7 +166,6 @@ impl List {
 pub fn count_established() -> io::Result<u64> {
     let mut list = List::begin(Query {
         states: vec![TcpState::Established],
-        info: false,
         filter: Filter::default(),
     })?;
     let mut part = Vec::new();
@@ -209,8 +191,7 @@ fn request(family: i32, query: &Query) -> Vec<u8> {
         .states
         .iter()
         .fold(0_u32, |bits, state| bits | 1 << *state as u8);
-    let extensions = if query.info { 1 << (INFO - 1) } else { 0 };
-    let mut body = vec![family as u8, libc::IPPROTO_TCP as u8, extensions, 0];
+    let mut body = vec![family as u8, libc::IPPROTO_TCP as u8, 0, 0];
     body.extend(states.to_ne_bytes());
     body.resize(body.len() + SOCKID, 0);
     let program = query.filter.program();
@@ -227,8 +208,7 @@ fn request(family: i32, query: &Query) -> Vec<u8> {
 /// uid, inode. Attributes follow. None if it has come into another state since
 /// the kernel chose it.
 fn parse(body: &[u8]) -> io::Result<Option<Socket>> {
-    let (body, attributes): (&[u8; LENGTH], _) =
-        body.split_first_chunk().ok_or(io::ErrorKind::InvalidData)?;
+    let body: &[u8; LENGTH] = body.first_chunk().ok_or(io::ErrorKind::InvalidData)?;
     let number =
         |at: usize| u32::from_ne_bytes([body[at], body[at + 1], body[at + 2], body[at + 3]]);
     let end = |port: usize, address: usize| {
@@ -256,7 +236,7 @@ fn parse(body: &[u8]) -> io::Result<Option<Socket>> {
         timer: timer(body[2], body[3]),
         expires: Duration::from_millis(number(52).into()),
         inode: number(68),
-        info: info(attributes),
+        uid: number(64),
     }))
 }
 
@@ -272,27 +252,6 @@ fn timer(kind: u8, count: u8) -> Timer {
     }
 }
 
-/// The attribute INET_DIAG_INFO, if it is there and as long as it has to be.
-fn info(mut attributes: &[u8]) -> Option<Info> {
-    const HEADER: usize = 4;
-    while let Some((&[a, b, c, d], _)) = attributes.split_first_chunk() {
-        let length = usize::from(u16::from_ne_bytes([a, b]));
-        let value = attributes.get(HEADER..length)?;
-        if u16::from_ne_bytes([c, d]) == INFO {
-            let info = TcpInfo::parse(value)?;
-            return Some(Info {
-                silent: info.last_ack_received.min(info.last_data_received),
-                rto: info.rto,
-                rtt: info.rtt,
-                deviation: info.deviation,
-                doublings: info.backoff,
-            });
-        }
-        attributes = attributes.get(length.next_multiple_of(4)..)?;
-    }
-    None
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::{TcpListener, TcpStream};
@@ -306,10 +265,9 @@ mod tests {
     use super::*;
 
     /// All that are listed, of this thread's namespace.
-    fn listed(info: bool, filter: Filter) -> Vec<Socket> {
+    fn listed(filter: Filter) -> Vec<Socket> {
         let query = Query {
             states: vec![TcpState::Established],
-            info,
             filter,
         };
         let mut list = List::begin(query).unwrap();
@@ -329,22 +287,17 @@ mod tests {
             setsockopt(&socket, sockopt::TcpKeepIdle, &77).unwrap();
             setsockopt(&socket, sockopt::KeepAlive, &true).unwrap();
             let (local, remote) = (socket.local_addr().unwrap(), socket.peer_addr().unwrap());
-            let find = |info, filter| {
-                let mut all = listed(info, filter).into_iter();
+            let find = |filter| {
+                let mut all = listed(filter).into_iter();
                 all.find(|s| s.local == local && s.remote == remote)
             };
-            let found = find(true, Filter::default()).expect("the connection is listed");
+            let found = find(Filter::default()).expect("the connection is listed");
             assert_eq!(found.timer, Timer::Keepalive(0));
             assert!((70..=87).contains(&found.expires.as_secs()), "{found:?}");
             let inode = fstat(&socket).unwrap().st_ino;
             assert_eq!(u64::from(found.inode), inode, "{}", socket.as_raw_fd());
             assert_ne!(found.cookie, 0);
-            let info = found.info.unwrap();
-            assert!(
-                info.silent < Duration::from_secs(10) && !info.rto.is_zero(),
-                "{info:?}"
-            );
-            assert_eq!(find(false, Filter::default()).unwrap().info, None);
+            assert_eq!(found.uid, nix::unistd::geteuid().as_raw());
 
             // The kernel filters.
             let net = |text: &str| vec![text.parse::<IpNet>().unwrap()];
@@ -412,7 +365,7 @@ mod tests {
                     true,
                 ),
             ] {
-                assert_eq!(find(false, filter.clone()).is_some(), passes, "{filter:?}");
+                assert_eq!(find(filter.clone()).is_some(), passes, "{filter:?}");
             }
         }
     }
@@ -428,29 +381,7 @@ mod tests {
             if sound {
                 prop_assert_eq!(parse(&body).unwrap().is_some(), known(1, &[1, 4, 5, 8]));
             }
-            prop_assert_eq!(info(&body).is_some() && body.len() < 232, false);
             prop_assert!(sockets_in(&body).count() <= body.len() / 16);
-        }
-
-        #[test]
-        fn info_is_found_behind_other_attributes(
-            before in proptest::collection::vec(0..40_usize, 0..5),
-            rto in any::<u32>(),
-        ) {
-            let attribute = |kind: u16, value: &[u8]| {
-                let mut bytes = (value.len() as u16 + 4).to_ne_bytes().to_vec();
-                bytes.extend(kind.to_ne_bytes());
-                bytes.extend(value);
-                bytes.resize(bytes.len().next_multiple_of(4), 0);
-                bytes
-            };
-            let mut value = vec![0; 240];
-            value[8..12].copy_from_slice(&rto.to_ne_bytes());
-            let mut bytes: Vec<u8> =
-                before.iter().flat_map(|length| attribute(8, &vec![2; *length])).collect();
-            prop_assert_eq!(info(&bytes), None);
-            bytes.extend(attribute(INFO, &value));
-            prop_assert_eq!(info(&bytes).unwrap().rto, Duration::from_micros(rto.into()));
         }
     }
 }

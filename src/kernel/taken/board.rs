@@ -9,10 +9,12 @@ use std::num::NonZeroUsize;
 use std::ops::Deref;
 use std::ptr::NonNull;
 use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU8, AtomicU32, AtomicU64, Ordering};
+use std::time::Duration;
 
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous, munmap};
 
+use super::Info;
 use super::Target;
 use super::options::{Fault, Options};
 use crate::model::Values;
@@ -43,9 +45,13 @@ pub(super) struct Slot {
     pid: AtomicI32,
     fd: AtomicI32,
     cookie: AtomicU64,
+    uid: AtomicU32,
     found: AtomicI32,
     /// SO_KEEPALIVE, the three settings and the user timeout.
     options: [AtomicI32; 5],
+    /// Whether TCP_INFO is known; then the silence in milliseconds, three times in
+    /// microseconds, and the doublings.
+    info: [AtomicU32; 6],
     done: AtomicI32,
 }
 
@@ -67,7 +73,7 @@ pub(super) enum Step {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Looked {
     /// The socket that was meant.
-    Socket(Options),
+    Socket(Options, Option<Info>),
     /// An MPTCP connection.
     Mptcp,
     /// Another file, or none.
@@ -130,6 +136,7 @@ impl Board {
             slot.pid.store(target.pid, Ordering::Relaxed);
             slot.fd.store(target.fd, Ordering::Relaxed);
             slot.cookie.store(target.cookie, Ordering::Relaxed);
+            slot.uid.store(target.uid, Ordering::Relaxed);
             slot.found.store(0, Ordering::Relaxed);
             slot.done.store(0, Ordering::Relaxed);
         }
@@ -175,11 +182,13 @@ impl Slot {
             pid: self.pid.load(Ordering::Relaxed),
             fd: self.fd.load(Ordering::Relaxed),
             cookie: self.cookie.load(Ordering::Relaxed),
+            uid: self.uid.load(Ordering::Relaxed),
         }
     }
 
     pub(super) fn set_looked(&self, looked: Looked) {
-        if let Looked::Socket(options) = looked {
+        if let Looked::Socket(options, info) = looked {
+            self.set_info(info);
             // The kernel's values are ints, so none is cut.
             let Values {
                 time,
@@ -194,7 +203,7 @@ impl Slot {
             }
         }
         let code = match looked {
-            Looked::Socket(_) => 1,
+            Looked::Socket(..) => 1,
             Looked::Mptcp => 2,
             Looked::Other => 3,
             Looked::Failed(e) => -(e as i32),
@@ -206,10 +215,39 @@ impl Slot {
     pub(super) fn looked(&self) -> Option<Looked> {
         Some(match self.found.load(Ordering::Acquire) {
             0 => return None,
-            1 => Looked::Socket(self.options()),
+            1 => Looked::Socket(self.options(), self.info()),
             2 => Looked::Mptcp,
             3 => Looked::Other,
             code => Looked::Failed(Errno::from_raw(-code)),
+        })
+    }
+
+    fn set_info(&self, info: Option<Info>) {
+        let words = info.map_or([0; 6], |info| {
+            let micros = |time: Duration| u32::try_from(time.as_micros()).unwrap_or(u32::MAX);
+            [
+                1,
+                u32::try_from(info.silent.as_millis()).unwrap_or(u32::MAX),
+                micros(info.rto),
+                micros(info.rtt),
+                micros(info.deviation),
+                info.doublings.into(),
+            ]
+        });
+        for (place, word) in self.info.iter().zip(words) {
+            place.store(word, Ordering::Relaxed);
+        }
+    }
+
+    fn info(&self) -> Option<Info> {
+        let word = |at: usize| self.info[at].load(Ordering::Relaxed);
+        let micros = |at| Duration::from_micros(word(at).into());
+        (word(0) != 0).then(|| Info {
+            silent: Duration::from_millis(word(1).into()),
+            rto: micros(2),
+            rtt: micros(3),
+            deviation: micros(4),
+            doublings: word(5) as u8,
         })
     }
 
@@ -260,6 +298,7 @@ mod tests {
             pid: 7,
             fd: 8,
             cookie: u64::MAX,
+            uid: 1000,
         };
         board.fill(&[target]);
         let [slot] = board.asked() else {
@@ -276,8 +315,16 @@ mod tests {
             },
             user_timeout_ms: u32::MAX,
         };
+        let info = Info {
+            silent: Duration::from_millis(7),
+            rto: Duration::from_micros(204_000),
+            rtt: Duration::from_micros(3),
+            deviation: Duration::from_secs(4000),
+            doublings: u8::MAX,
+        };
         for looked in [
-            Looked::Socket(options),
+            Looked::Socket(options, None),
+            Looked::Socket(options, Some(info)),
             Looked::Mptcp,
             Looked::Other,
             Looked::Failed(Errno::EPERM),

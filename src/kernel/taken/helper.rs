@@ -20,9 +20,10 @@ use nix::unistd::{chdir, setsid};
 use nix::{getsockopt_impl, libc, sockopt_impl};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
-use super::Target;
+use super::super::tcp_info::TcpInfo;
 use super::board::{Board, Came, Looked, Slot, Step};
 use super::options::{self, Change, Options};
+use super::{Info, Target};
 
 sockopt_impl!(
     /// SO_COOKIE (`sock_gen_cookie`).
@@ -127,7 +128,8 @@ fn serve_one(slot: &Slot, task: Task, job: Option<&Job>, pidfds: &mut Pidfds) {
     };
     let looked = look(&file, target.cookie);
     slot.set_looked(looked);
-    if let (Looked::Socket(before), Some(job), Task::Change | Task::Finish) = (looked, job, task) {
+    if let (Looked::Socket(before, _), Some(job), Task::Change | Task::Finish) = (looked, job, task)
+    {
         slot.set_came(change(slot, &file, &before, job, task));
     }
     slot.enter(Step::Closing);
@@ -148,7 +150,8 @@ fn take(target: Target, pidfds: &mut Pidfds) -> Result<OwnedFd, Looked> {
 fn look(file: &OwnedFd, cookie: u64) -> Looked {
     match options::get(file, Cookie) {
         Ok(found) if found == cookie => {
-            options::read(file).map_or_else(Looked::Failed, Looked::Socket)
+            let info = || TcpInfo::of(file).ok().map(Info::from);
+            options::read(file).map_or_else(Looked::Failed, |o| Looked::Socket(o, info()))
         }
         Ok(_) if options::get(file, Protocol) == Ok(libc::IPPROTO_MPTCP) => Looked::Mptcp,
         _ => Looked::Other,

@@ -30,11 +30,13 @@ use super::child::Child;
 use super::processes;
 use board::{Came, Looked, SLOTS, Shared, Slot, Step};
 use helper::{Task, serve};
-use stalls::{PATIENCE, stalled};
+use stalls::{avoided, stalled};
 
 pub use helper::Job;
 pub use options::{Change, Options};
 pub use stalls::Stalls;
+
+pub use super::tcp_info::Info;
 
 /// A socket that is meant, and where a process had it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,13 +47,15 @@ pub struct Target {
     pub fd: i32,
     /// The kernel's name for the socket.
     pub cookie: u64,
+    /// The user who made it, to whom it is put down if it keeps others waiting.
+    pub uid: u32,
 }
 
 /// What a process has where it had a socket.
 #[derive(Debug)]
 pub enum Found {
     /// The socket that was meant, with what it has in effect.
-    Socket(Options),
+    Socket(Options, Option<Info>),
     /// An MPTCP connection, which a listed socket may be a part of. It has a cookie
     /// of its own.
     Mptcp,
@@ -85,6 +89,8 @@ pub struct Taker<'s> {
     helper: Option<Helper>,
     /// Those that were given up and have not ended yet.
     abandoned: Vec<Child>,
+    /// Whether helpers are killed as soon as they begin.
+    hopeless: bool,
 }
 
 /// A running helper.
@@ -119,6 +125,7 @@ impl<'s> Taker<'s> {
             stalls,
             helper: None,
             abandoned: Vec::new(),
+            hopeless: false,
         };
         taker.helper()?;
         Ok(taker)
@@ -127,7 +134,7 @@ impl<'s> Taker<'s> {
     /// Reads what sockets have in effect.
     pub fn read(&mut self, targets: &[Target]) -> Vec<Found> {
         let found = |answer| match answer {
-            Ok((Looked::Socket(options), _)) => Found::Socket(options),
+            Ok((Looked::Socket(options, info), _)) => Found::Socket(options, info),
             Ok((Looked::Mptcp, _)) => Found::Mptcp,
             Ok((Looked::Other, _)) => Found::Other,
             Ok((Looked::Failed(e), _)) => Found::Refused(e.into()),
@@ -155,10 +162,11 @@ impl<'s> Taker<'s> {
         let mut answers = Vec::with_capacity(targets.len());
         while answers.len() < targets.len() {
             let rest = &targets[answers.len()..];
-            let avoided = |target: &&Target| self.stalls.avoid(target.pid);
-            let together = rest.iter().take(SLOTS).take_while(|t| !avoided(t)).count();
+            let asked = |target: &&Target| !self.stalls.avoid(**target);
+            let together = rest.iter().take(SLOTS).take_while(asked).count();
             match together {
-                0 => answers.push(Err(stalled())),
+                _ if self.hopeless => answers.push(Err(killed())),
+                0 => answers.push(Err(avoided())),
                 n => self.ask(&rest[..n], task, &mut answers),
             }
         }
@@ -177,7 +185,7 @@ impl<'s> Taker<'s> {
             }
         };
         helper.board.fill(targets);
-        let outcome = helper.ask(task, stalls.patience());
+        let outcome = helper.ask(task, stalls);
         let asked = helper.board.asked();
         if let Outcome::Answered = outcome {
             return answers.extend(asked.iter().map(answer));
@@ -187,7 +195,6 @@ impl<'s> Taker<'s> {
         let (slot, target) = (&asked[at], targets[at]);
         match (outcome, step) {
             (Outcome::Stuck, _) => {
-                stalls.add(target.pid);
                 // All is recorded before the socket is closed.
                 answers.push(match step {
                     Step::Taking | Step::Changing => Err(stalled()),
@@ -216,10 +223,11 @@ impl<'s> Taker<'s> {
     /// in a row have a cause that will not go away.
     fn again(&mut self, target: Target, task: Task) -> Answer {
         const TRIES: usize = 3;
+        let stalls = self.stalls;
         for _ in 0..TRIES {
             let helper = self.helper()?;
             helper.board.fill(&[target]);
-            let outcome = helper.ask(task, PATIENCE);
+            let outcome = helper.ask(task, stalls);
             let (_, step) = helper.board.progress();
             let recorded = match (&outcome, step) {
                 (Outcome::Answered, _) | (_, Step::Closing | Step::Closed) => {
@@ -231,14 +239,20 @@ impl<'s> Taker<'s> {
                 self.abandon(step);
             }
             match (recorded, outcome) {
+                // Its program has another file there by now, so what was begun is not
+                // finished.
+                (Some(Ok((Looked::Other, _))), _) if task == Task::Finish => {
+                    return Err(io::Error::other(
+                        "it was moved while it was changed; check its keepalive",
+                    ));
+                }
                 (Some(answer), _) => return answer,
                 (None, Outcome::Stuck) => return Err(stalled()),
                 (None, _) => {}
             }
         }
-        Err(io::Error::other(
-            "the process that takes sockets is killed again and again",
-        ))
+        self.hopeless = true;
+        Err(killed())
     }
 
     fn helper(&mut self) -> io::Result<&mut Helper> {
@@ -302,22 +316,23 @@ impl Helper {
     }
 
     /// Has what is on the board done.
-    fn ask(&self, task: Task, patience: Duration) -> Outcome {
+    fn ask(&self, task: Task, stalls: &Stalls) -> Outcome {
         let word = [task as u8];
         match send(self.other.as_raw_fd(), &word, MsgFlags::MSG_NOSIGNAL) {
-            Ok(_) => self.wait(patience),
+            Ok(_) => self.wait(stalls),
             Err(_) => Outcome::Dead,
         }
     }
 
     /// Waits as long as the helper makes progress, or wants to and is not given a
-    /// processor.
-    fn wait(&self, patience: Duration) -> Outcome {
+    /// processor. Each wait is put down to the socket that the helper is at.
+    fn wait(&self, stalls: &Stalls) -> Outcome {
+        const LOOK: u16 = 50;
+        let patience = stalls.patience();
         let mut seen = (self.board.progress(), Instant::now());
         loop {
             let answered = PollFd::new(self.other.as_fd(), PollFlags::POLLIN);
-            let timeout = PollTimeout::try_from(patience).unwrap_or(PollTimeout::MAX);
-            match poll(&mut [answered], timeout) {
+            match poll(&mut [answered], PollTimeout::from(LOOK)) {
                 Ok(0) => {}
                 Err(Errno::EINTR) => {}
                 _ => {
@@ -329,23 +344,35 @@ impl Helper {
                 }
             }
             let progress = self.board.progress();
-            if progress != seen.0 || self.is_running() {
+            let target = self.board.asked().get(progress.0).map(Slot::target);
+            let (Some(target), false) = (target, self.is_running()) else {
                 seen = (progress, Instant::now());
-            } else if seen.1.elapsed() >= patience {
+                continue;
+            };
+            stalls.add(target, Duration::from_millis(LOOK.into()));
+            if progress != seen.0 {
+                seen = (progress, Instant::now());
+            }
+            if seen.1.elapsed() >= patience || stalls.avoid(target) {
                 return Outcome::Stuck;
             }
         }
     }
 
-    /// Returns true if the helper waits for nothing but a processor.
+    /// Returns true if the helper waits for nothing but a processor, or root's own
+    /// tracer.
     fn is_running(&self) -> bool {
-        processes::state(self.child.pid().as_raw()) == Some('R')
+        matches!(processes::state(self.child.pid().as_raw()), Some('R' | 't'))
     }
 }
 
 fn answer(slot: &Slot) -> Answer {
     let looked = slot.looked().ok_or_else(stalled)?;
     Ok((looked, slot.came()))
+}
+
+fn killed() -> io::Error {
+    io::Error::other("the process that takes sockets is killed again and again")
 }
 
 /// The same error for several sockets.
@@ -377,18 +404,19 @@ mod tests {
 
     fn target(socket: &TcpListener) -> Target {
         let inode = u32::try_from(fstat(socket).unwrap().st_ino).unwrap();
-        let owners = Owners::of_processes(vec![own_pid()]).unwrap();
+        let owners = Owners::of_processes(vec![own_pid()], &|| false).unwrap();
         let owner = *owners.of(inode).first().unwrap();
         Target {
             pid: owner.pid,
             fd: owner.fd,
             cookie: getsockopt(socket, Cookie).unwrap(),
+            uid: 0,
         }
     }
 
     fn options(taker: &mut Taker, target: Target) -> Option<Options> {
         match taker.read(&[target]).as_slice() {
-            [Found::Socket(options)] => Some(*options),
+            [Found::Socket(options, _)] => Some(*options),
             [Found::Other] => None,
             other => panic!("{other:?}"),
         }

@@ -1,81 +1,83 @@
-//! Who has kept helpers waiting, so that nobody does so for ever.
+//! Who has kept helpers waiting, and for how long, so that nobody does so for ever.
 
 use std::collections::HashMap;
-use std::fs;
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-/// After so many stalls, a process's sockets are left alone.
-const OF_A_PROCESS: usize = 2;
-/// The same of a user's.
-const OF_A_USER: usize = 4;
-/// After so many in all, every socket is.
-const IN_ALL: usize = 32;
+use super::Target;
 
-/// The first few stalls are waited for as long as this.
+/// How long one system call may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
-/// All later ones.
-const LESS_PATIENCE: Duration = Duration::from_millis(200);
+/// The same, when more than [`MUCH`] was spent on waiting.
+const LESS_PATIENCE: Duration = Duration::from_millis(100);
+const MUCH: Duration = Duration::from_secs(5);
 
-/// The stalls of one job, in all its threads.
+/// After so long a wait, a process's sockets are left alone.
+const FOR_A_PROCESS: Duration = Duration::from_secs(2);
+/// The same for the sockets that a user made. Root's are made by many: a process of
+/// root's may be a container's, and a set-uid program may have been started by anybody.
+const FOR_A_USER: Duration = Duration::from_secs(4);
+/// After so long a wait in all, every socket is left alone.
+const IN_ALL: Duration = Duration::from_secs(30);
+
+/// The waits of one job, in all its threads.
 #[derive(Debug, Default)]
-pub struct Stalls {
-    count: AtomicUsize,
-    by: Mutex<By>,
-}
+pub struct Stalls(Mutex<Spent>);
 
 #[derive(Debug, Default)]
-struct By {
-    process: HashMap<i32, usize>,
-    user: HashMap<u32, usize>,
+struct Spent {
+    all: Duration,
+    process: HashMap<i32, Duration>,
+    user: HashMap<u32, Duration>,
 }
 
 impl Stalls {
-    /// Counts one that a process was the cause of.
-    pub(super) fn add(&self, pid: i32) {
-        self.count.fetch_add(1, Ordering::Relaxed);
-        let mut by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
-        *by.process.entry(pid).or_default() += 1;
-        if let Some(user) = user_of(pid) {
-            *by.user.entry(user).or_default() += 1;
-        }
+    /// Adds a wait that a socket was the cause of.
+    pub(super) fn add(&self, target: Target, wait: Duration) {
+        let mut spent = self.spent();
+        spent.all += wait;
+        *spent.process.entry(target.pid).or_default() += wait;
+        *spent.user.entry(target.uid).or_default() += wait;
     }
 
-    /// Returns true if the sockets of a process are to be left alone.
-    pub(super) fn avoid(&self, pid: i32) -> bool {
-        let count = self.count.load(Ordering::Relaxed);
-        if count < OF_A_PROCESS {
-            return false;
-        }
-        let by = self.by.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_user = || user_of(pid).and_then(|user| by.user.get(&user).copied());
-        count >= IN_ALL
-            || by.process.get(&pid).is_some_and(|n| *n >= OF_A_PROCESS)
-            || of_user().is_some_and(|n| n >= OF_A_USER)
+    /// Returns true if a socket is to be left alone.
+    pub(super) fn avoid(&self, target: Target) -> bool {
+        const ROOT: u32 = 0;
+        let spent = self.spent();
+        let of_process = spent.process.get(&target.pid);
+        let of_user = spent.user.get(&target.uid).filter(|_| target.uid != ROOT);
+        spent.all >= IN_ALL
+            || of_process.is_some_and(|wait| *wait >= FOR_A_PROCESS)
+            || of_user.is_some_and(|wait| *wait >= FOR_A_USER)
     }
 
-    /// How long the next one is waited for.
+    /// How long the next system call may take.
     pub(super) fn patience(&self) -> Duration {
-        match self.count.load(Ordering::Relaxed) {
-            0..OF_A_USER => PATIENCE,
-            _ => LESS_PATIENCE,
+        match self.spent().all < MUCH {
+            true => PATIENCE,
+            false => LESS_PATIENCE,
         }
     }
-}
 
-/// The user whose process it is.
-fn user_of(pid: i32) -> Option<u32> {
-    fs::metadata(format!("/proc/{pid}")).ok().map(|m| m.uid())
+    fn spent(&self) -> std::sync::MutexGuard<'_, Spent> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// That a system call on a file of another process did not return.
 pub(super) fn stalled() -> io::Error {
     io::Error::new(
         io::ErrorKind::TimedOut,
-        "a system call on it did not return in time; its process keeps it from that",
+        "a system call on it did not return in time: a process that holds it keeps it from that",
+    )
+}
+
+/// That nothing was tried.
+pub(super) fn avoided() -> io::Error {
+    io::Error::new(
+        io::ErrorKind::TimedOut,
+        "left alone: sockets of its process or user have kept this program waiting for too long",
     )
 }
 
@@ -83,20 +85,32 @@ pub(super) fn stalled() -> io::Error {
 mod tests {
     use super::*;
 
+    fn of(pid: i32, uid: u32) -> Target {
+        Target {
+            pid,
+            fd: 3,
+            cookie: 1,
+            uid,
+        }
+    }
+
     #[test]
     fn who_stalls_is_avoided() {
-        let own = i32::try_from(std::process::id()).unwrap();
         let stalls = Stalls::default();
-        stalls.add(i32::MAX);
-        assert!(!stalls.avoid(i32::MAX));
-        stalls.add(i32::MAX);
-        assert!(stalls.avoid(i32::MAX) && !stalls.avoid(own));
+        stalls.add(of(1, 1000), PATIENCE);
+        assert!(!stalls.avoid(of(1, 1000)));
+        stalls.add(of(1, 1000), PATIENCE);
+        assert!(stalls.avoid(of(1, 1000)) && !stalls.avoid(of(2, 1000)));
+        stalls.add(of(2, 1000), PATIENCE);
+        stalls.add(of(3, 1000), PATIENCE);
+        assert!(stalls.avoid(of(4, 1000)) && !stalls.avoid(of(5, 1001)));
         assert_eq!(stalls.patience(), PATIENCE);
-        // Processes of one user.
-        (0..OF_A_USER).for_each(|_| stalls.add(own));
-        assert!(stalls.avoid(own));
+        // Root's processes may be anybody's.
+        (10..20).for_each(|pid| stalls.add(of(pid, 0), PATIENCE));
+        assert!(!stalls.avoid(of(1, 0)) || stalls.avoid(of(1, 1000)));
+        assert!(!stalls.avoid(of(99, 0)));
         assert_eq!(stalls.patience(), LESS_PATIENCE);
-        (0..IN_ALL).for_each(|_| stalls.add(i32::MAX));
-        assert!(stalls.avoid(1));
+        (20..40).for_each(|pid| stalls.add(of(pid, 0), PATIENCE));
+        assert!(stalls.avoid(of(99, 0)));
     }
 }

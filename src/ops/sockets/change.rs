@@ -109,19 +109,20 @@ pub fn change(
     };
     // Ctrl-C ends the job when the sockets at hand are whole, and then the program.
     let _held = signals::hold()?;
+    let requests = Requests::listen()?;
     let work = Work {
         filter,
         change: *change,
         wanted,
         job,
         dry_run: dry_run.is_some(),
-        requests: Requests::listen()?,
+        requests: &requests,
         report: Mutex::default(),
         lost: Mutex::default(),
     };
     // What is in force may harm, where sockets get values of their own.
     let as_if = (*change == Change::Rearm).then(|| dry_run.unwrap_or_default());
-    let scan = Scan::to_change(scope, filter, as_if, job)?;
+    let scan = Scan::to_change(scope, filter, as_if, job, &requests)?;
     let scanned = scan.run(|reader, found| {
         work.part(reader, found);
         work.go_on()
@@ -133,6 +134,8 @@ pub fn change(
     let mut report = into_inner(work.report);
     report.dry_run = dry_run.is_some();
     report.unseen = scanned.unseen;
+    report.signal = requests.come();
+    report.interrupted = report.signal.is_some();
     Ok(report)
 }
 
@@ -170,7 +173,7 @@ struct Work<'f> {
     wanted: taken::Change,
     job: Job,
     dry_run: bool,
-    requests: Requests,
+    requests: &'f Requests,
     report: Mutex<ChangeReport>,
     /// Those that no process was found for.
     lost: Mutex<Vec<(Arc<Here>, Socket)>>,
@@ -196,12 +199,9 @@ struct Candidate {
 impl Work<'_> {
     /// Breaks off if the program was asked to end.
     fn go_on(&self) -> ControlFlow<()> {
-        let mut report = lock(&self.report);
-        report.signal = report.signal.or_else(|| self.requests.next());
-        report.interrupted = report.signal.is_some();
-        match report.interrupted {
-            true => ControlFlow::Break(()),
-            false => ControlFlow::Continue(()),
+        match self.requests.come() {
+            Some(_) => ControlFlow::Break(()),
+            None => ControlFlow::Continue(()),
         }
     }
 
@@ -226,8 +226,6 @@ impl Work<'_> {
                 Step::Unowned(_) => {}
                 Step::Lost(here, socket) => lock(&self.lost).push((here, socket)),
                 Step::Change(candidate) => {
-                    let stays_off = !candidate.before.keepalive && !self.wanted.turn_on;
-                    counts.off += u64::from(stays_off);
                     candidates.push(candidate);
                 }
             }
@@ -240,10 +238,17 @@ impl Work<'_> {
             }
         };
         for (candidate, done) in candidates.into_iter().zip(done) {
+            if matches!(done, Done::Changed) {
+                let stays_off = !candidate.before.keepalive && !self.wanted.turn_on;
+                counts.off += u64::from(stays_off);
+            }
             match done {
                 Done::Refused(e) => counts.refuse(candidate.report, &e),
                 Done::Gone => counts.gone += 1,
-                Done::Off => counts.unchanged += 1,
+                Done::Off => {
+                    counts.unchanged += 1;
+                    counts.off += 1;
+                }
                 Done::Changed if candidate.same => counts.unchanged += 1,
                 Done::Changed => {
                     counts.changed += 1;
@@ -311,7 +316,7 @@ impl Work<'_> {
             if lock(&self.lost).is_empty() || self.go_on().is_break() {
                 return Ok(());
             }
-            let owners = find_owners(self.filter)?;
+            let owners = find_owners(self.filter, Some(self.requests))?;
             let lost = std::mem::take(&mut *lock(&self.lost));
             unseen_processes = owners.unseen_processes;
             let stalls = Stalls::default();
@@ -342,7 +347,7 @@ impl Work<'_> {
         let lost = std::mem::take(&mut *lock(&self.lost));
         let mut report = lock(&self.report);
         for (here, socket) in lost {
-            report.refuse(SocketReport::new(&here, &socket, None, None), error);
+            report.refuse(SocketReport::new(&here, &socket, None, None, None), error);
         }
     }
 

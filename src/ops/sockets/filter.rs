@@ -104,7 +104,7 @@ impl Filter {
 
     /// What to ask the kernel for; of all states where none is named, if
     /// `all_states`.
-    pub(super) fn query(&self, info: bool, all_states: bool) -> sock_diag::Query {
+    pub(super) fn query(&self, all_states: bool) -> sock_diag::Query {
         let states = match (self.states.is_empty(), all_states) {
             (true, true) => TcpState::ALL.to_vec(),
             (true, false) => vec![TcpState::Established],
@@ -112,7 +112,6 @@ impl Filter {
         };
         sock_diag::Query {
             states,
-            info,
             filter: self.ends.clone(),
         }
     }

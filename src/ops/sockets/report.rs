@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use super::filter::Patience;
-use crate::kernel::sock_diag::{Info, Socket, TcpState};
-use crate::kernel::taken::Options;
+use crate::kernel::sock_diag::{Socket, TcpState};
+use crate::kernel::taken::{Info, Options};
 use crate::model::duration::millis;
 use crate::model::span::as_seconds_if_any;
 use crate::model::time_to_drop::{Conditions, Timer, Underway, is_stale};
@@ -107,6 +107,7 @@ impl SocketReport {
         socket: &Socket,
         holder: Option<Holder>,
         options: Option<Options>,
+        info: Option<Info>,
     ) -> SocketReport {
         let values = options.map(|options| options.values);
         let settings = values.and_then(|values| Settings::try_from(values).ok());
@@ -114,7 +115,7 @@ impl SocketReport {
             Some(options) => Some(options.keepalive),
             None => by_timer(socket),
         };
-        let underway = socket.info.map(|info| underway(socket, info));
+        let underway = info.map(|info| underway(socket, info));
         let left = options
             .zip(settings)
             .zip(underway)
@@ -143,9 +144,9 @@ impl SocketReport {
             stale: stale(here, socket, keepalive, values),
             drop_in_ms: left.map(|left| left.earliest_ms),
             drop_in_latest_ms: left.map(|left| left.latest_ms),
-            at_risk: here
-                .patience
-                .and_then(|patience| at_risk(here, patience, keepalive, settings, underway)),
+            at_risk: here.patience.and_then(|patience| {
+                at_risk(here, patience, keepalive, settings, (socket, underway))
+            }),
         }
     }
 }
@@ -218,16 +219,18 @@ fn at_risk(
     patience: Patience,
     keepalive: Option<bool>,
     settings: Option<Settings>,
-    underway: Option<Underway>,
+    (socket, underway): (&Socket, Option<Underway>),
 ) -> Option<bool> {
     if !keepalive? {
         return Some(true);
     }
     let timed = underway.filter(|underway| matches!(underway.timer, Timer::Keepalive(_)));
     let Some(settings) = settings else {
-        // The timer alone can show that its probe comes too late.
-        let silent_ms = timed.map(|underway| underway.silent_ms + underway.expires_ms)?;
-        return patience.is_over(silent_ms).then_some(true);
+        // The timer alone can show that its probe comes too late, however short the
+        // silence was before.
+        let is_keepalive = matches!(socket.timer, Timer::Keepalive(_));
+        let is_over = is_keepalive && patience.is_over(millis(socket.expires));
+        return is_over.then_some(true);
     };
     let silent_ms =
         timed.map(|underway| underway.silent_ms + underway.next_probe(settings, here.hz).latest_ms);
@@ -267,18 +270,19 @@ mod tests {
             inode: 1,
             timer,
             expires: Duration::from_secs(expires_s),
-            info: Some(Info {
-                silent: Duration::ZERO,
-                rto: Duration::from_millis(204),
-                rtt: Duration::from_millis(1),
-                deviation: Duration::ZERO,
-                doublings: 0,
-            }),
+            uid: 0,
         }
     }
 
     fn report(timer: Timer, expires_s: u64, options: Option<Options>) -> SocketReport {
-        SocketReport::new(&HERE, &socket(timer, expires_s), None, options)
+        let info = Info {
+            silent: Duration::ZERO,
+            rto: Duration::from_millis(204),
+            rtt: Duration::from_millis(1),
+            deviation: Duration::ZERO,
+            doublings: 0,
+        };
+        SocketReport::new(&HERE, &socket(timer, expires_s), None, options, Some(info))
     }
 
     fn options(keepalive: bool, time: i64) -> Option<Options> {

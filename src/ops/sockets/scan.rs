@@ -14,8 +14,9 @@ use crate::kernel::counters::{self, Counters};
 use crate::kernel::namespaces::{self, Namespace};
 use crate::kernel::netns::NetNs;
 use crate::kernel::owners::{self, Owner, Owners};
+use crate::kernel::signals::Requests;
 use crate::kernel::sock_diag::{List, Socket};
-use crate::kernel::taken::{Done, Found, Job, Options, Stalls, Taker, Target};
+use crate::kernel::taken::{Done, Found, Info, Job, Options, Stalls, Taker, Target};
 use crate::kernel::{Error, keepalive, processes, tcp, tick};
 use crate::model::Partial;
 use crate::model::time_to_drop::Timer;
@@ -64,6 +65,11 @@ pub(super) struct Scan<'a> {
     stalls: Stalls,
 }
 
+/// Returns true if the program was asked to end.
+fn is_over(requests: Option<&Requests>) -> bool {
+    requests.is_some_and(|requests| requests.come().is_some())
+}
+
 /// What a scan leaves.
 pub(super) struct Scanned {
     pub(super) unseen: Unseen,
@@ -74,12 +80,13 @@ pub(super) struct Scanned {
 /// The lists, one namespace after the other.
 struct Source<'a> {
     filter: &'a Filter,
-    info: bool,
     /// What is to be as if it were in force. What would drop healthy connections
     /// is an error then.
     as_if: Option<Partial>,
     /// Whether no state means all of them.
     all_states: bool,
+    /// By which the program may be asked to end.
+    requests: Option<&'a Requests>,
     waiting: Vec<Namespace>,
     now: Option<Listing>,
     counters: Option<Counters>,
@@ -99,7 +106,7 @@ struct Listing {
 
 impl<'a> Scan<'a> {
     pub(super) fn new(scope: &Scope, filter: &'a Filter, owners: bool) -> Result<Scan<'a>> {
-        Scan::start(scope, filter, owners, None, None)
+        Scan::start(scope, filter, owners, None, None, None)
     }
 
     /// A scan for those who change something, as if some values were in force; not
@@ -109,8 +116,9 @@ impl<'a> Scan<'a> {
         filter: &'a Filter,
         as_if: Option<Partial>,
         job: Job,
+        requests: &'a Requests,
     ) -> Result<Scan<'a>> {
-        Scan::start(scope, filter, true, as_if, Some(job))
+        Scan::start(scope, filter, true, as_if, Some(job), Some(requests))
     }
 
     fn start(
@@ -119,17 +127,18 @@ impl<'a> Scan<'a> {
         owners: bool,
         as_if: Option<Partial>,
         job: Option<Job>,
+        requests: Option<&'a Requests>,
     ) -> Result<Scan<'a>> {
         filter.check_pids()?;
         let owners = match owners || filter.by_owner() {
-            true => Some(find_owners(filter)?),
+            true => Some(find_owners(filter, requests)?),
             false => None,
         };
         let mut source = Source {
             filter,
-            info: owners.is_some(),
             as_if,
             all_states: job.is_some(),
+            requests,
             waiting: Vec::new(),
             now: None,
             counters: None,
@@ -224,6 +233,9 @@ impl<'a> Scan<'a> {
 /// Sockets that a thread asks for at once, at the least.
 const TOGETHER: usize = 256;
 
+/// How many places a socket is looked for in.
+const OWNERS: usize = 16;
+
 /// A panic while it was held ends the scan anyway.
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -234,16 +246,20 @@ pub(super) fn into_inner<T>(mutex: Mutex<T>) -> T {
     mutex.into_inner().unwrap_or_else(PoisonError::into_inner)
 }
 
-pub(super) fn find_owners(filter: &Filter) -> Result<Owners> {
+pub(super) fn find_owners(filter: &Filter, requests: Option<&Requests>) -> Result<Owners> {
     let all = processes::all().map_err(Error::Processes)?;
     let pids: Vec<i32> = all.filter(|pid| filter.means(*pid)).collect();
-    Ok(Owners::of_processes(pids).map_err(Error::Processes)?)
+    let stop = || is_over(requests);
+    Ok(Owners::of_processes(pids, &stop).map_err(Error::Processes)?)
 }
 
 impl Source<'_> {
     /// The next sockets, of one namespace; none when all have been listed.
     fn next_part(&mut self, into: &mut Vec<Socket>, together: usize) -> Option<Arc<Here>> {
         loop {
+            if is_over(self.requests) {
+                self.stop();
+            }
             let Some(listing) = &mut self.now else {
                 let namespace = self.waiting.pop()?;
                 self.go_to(&namespace);
@@ -298,7 +314,7 @@ impl Source<'_> {
     }
 
     fn enter(&mut self, netns: &NetNs, name: Option<String>) -> Result<()> {
-        let query = self.filter.query(self.info, self.all_states);
+        let query = self.filter.query(self.all_states);
         let look = || -> std::result::Result<_, Error> {
             let mut list = List::begin(query).map_err(Error::Sockets)?;
             let mut first = Vec::new();
@@ -407,7 +423,8 @@ impl<'s> Reader<'s> {
         for owned in sockets.iter_mut() {
             owned.spared = self.spare && owned.socket.timer == Timer::Off;
             if !owned.spared {
-                owned.owners = owners.of(owned.socket.inode);
+                let of = owners.of(owned.socket.inode);
+                owned.owners = &of[..of.len().min(OWNERS)];
             }
         }
         let mut waiting: Vec<&mut Owned> = sockets.iter_mut().collect();
@@ -441,6 +458,7 @@ struct Owned<'o> {
     holder: Option<Holder>,
     target: Option<Target>,
     options: Option<Options>,
+    info: Option<Info>,
     refused: Option<io::Error>,
     mptcp: bool,
 }
@@ -454,6 +472,7 @@ impl Owned<'_> {
             holder: None,
             target: None,
             options: None,
+            info: None,
             refused: None,
             mptcp: false,
         }
@@ -465,6 +484,7 @@ impl Owned<'_> {
             pid: owner.pid,
             fd: owner.fd,
             cookie: self.socket.cookie,
+            uid: self.socket.uid,
         })
     }
 
@@ -483,7 +503,8 @@ impl Owned<'_> {
         };
         match found {
             Found::Other => {}
-            Found::Socket(options) => {
+            Found::Socket(options, info) => {
+                self.info = info;
                 self.owners = &[];
                 self.holder = holder();
                 self.target = Some(target);
@@ -507,7 +528,7 @@ impl Owned<'_> {
     fn seen(self, here: &Arc<Here>) -> Seen {
         let options = self.options.map(|options| here.as_it_will_be(options));
         Seen {
-            report: SocketReport::new(here, &self.socket, self.holder, options),
+            report: SocketReport::new(here, &self.socket, self.holder, options, self.info),
             target: self.target,
             options,
             refused: self.refused,
