@@ -2,15 +2,17 @@
 //! every way, and the process is killed at each of them once.
 //!
 //! strace(1) injects the faults. After each, the settings are all old or all
-//! new, the files are whole, and the next run works.
+//! new, the files are whole, and the next run works. [`Sample`] may leave some
+//! out, but none of a kind: of what a call can meet.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::command::{Said, binary};
+use crate::command::{Said, binary, keepalivectl};
 use crate::fixture::{DROPIN, Tree};
+use crate::sample::Sample;
 use crate::sandbox::{in_force, put_in_force, sandboxed};
 
 const CALLS: &str = "open,openat,openat2,write,fsync,fdatasync,rename,renameat,renameat2,unlinkat";
@@ -27,6 +29,8 @@ const FAULTS: [&str; 6] = [
 /// One fault: which call, which time, what happens.
 struct Fault {
     inject: String,
+    /// The call and what happens to it.
+    kind: (String, &'static str),
     kills: bool,
 }
 
@@ -34,6 +38,7 @@ struct Fault {
 fn strace(options: &[&str], arguments: &[&str]) -> Said {
     let output = Command::new("strace")
         .args(["-qq", "-e", "signal=none", "-o", "/dev/null"])
+        .args(["-e", &format!("trace={CALLS}")])
         .args(options)
         .arg(binary())
         .args(arguments)
@@ -47,8 +52,7 @@ fn strace(options: &[&str], arguments: &[&str]) -> Said {
 /// call at least these.
 fn faults(arguments: &[&str], at_least: &[&str]) -> Vec<Fault> {
     let log = std::env::temp_dir().join("calls");
-    let trace = format!("trace={CALLS}");
-    strace(&["-o", log.to_str().unwrap(), "-e", &trace], arguments).code(0);
+    strace(&["-o", log.to_str().unwrap()], arguments).code(0);
     let mut counts: BTreeMap<String, usize> = BTreeMap::new();
     for line in fs::read_to_string(log).unwrap().lines() {
         if let Some((call, _)) = line.split_once('(') {
@@ -66,11 +70,12 @@ fn faults(arguments: &[&str], at_least: &[&str]) -> Vec<Fault> {
         for when in 1..=count {
             faults.extend(FAULTS.map(|fault| Fault {
                 inject: format!("inject={call}:{fault}:when={when}"),
+                kind: (call.clone(), fault),
                 kills: fault == "signal=KILL",
             }));
         }
     }
-    faults
+    Sample::from_environment().choose("faults", faults, |fault| fault.kind.clone())
 }
 
 /// Waits until nobody holds the lock: a guard may still be at work.
@@ -141,7 +146,7 @@ fn apply_faults(first: bool, options: &[&str], what: &str) {
         if first {
             let _ = fs::remove_dir_all("/run/keepalivectl");
         } else {
-            strace(&[], &["apply", "--time", "601"]).code(0);
+            keepalivectl(["apply", "--time", "601"]).code(0);
             put_in_force(OLD);
         }
     };
@@ -162,9 +167,9 @@ fn apply_faults(first: bool, options: &[&str], what: &str) {
         );
         check_code(fault, &said, found == NEW);
         table.count(fault, found == NEW);
-        strace(&[], &arguments).code(0);
+        keepalivectl(arguments).code(0);
         assert_eq!(in_force(), NEW, "{}: the next run", fault.inject);
-        strace(&[], &["revert"]).code(0);
+        keepalivectl(["revert"]).code(0);
         assert!(
             in_force() == OLD,
             "{}: revert: {:?}",
@@ -204,7 +209,7 @@ sandboxed! {
         let reset = || {
             let _ = fs::remove_dir_all("/run/keepalivectl");
             put_in_force(NEW);
-            strace(&[], &["apply", "--time", "240", "--intvl", "30", "--probes", "7"]).code(0);
+            keepalivectl(["apply", "--time", "240", "--intvl", "30", "--probes", "7"]).code(0);
         };
         reset();
         let faults = faults(&["revert"], &["openat", "write"]);
@@ -217,7 +222,7 @@ sandboxed! {
             assert!(found == OLD || found == NEW, "{}: {found:?} {said:?}", fault.inject);
             check_code(fault, &said, found == NEW);
             table.count(fault, found == NEW);
-            strace(&[], &["revert"]).code(0);
+            keepalivectl(["revert"]).code(0);
             assert_eq!(in_force(), NEW, "{}: the next run", fault.inject);
         }
         table.print("revert");

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 
 use crate::command::{binary, run};
 use crate::pair::{Pair, count, find, is_on, list, seconds};
+use crate::sample::Sample;
 use crate::sandbox::{put_in_force, sandboxed};
 
 sandboxed! {
@@ -193,33 +194,41 @@ sandboxed! {
         const SOCKETS: usize = 5;
         Lab::enter().unwrap();
         let pairs: Vec<Pair> = (0..SOCKETS).map(|_| Pair::kept()).collect();
-        let mut kills = 0;
-        for fault in ["signal=KILL", "signal=TERM", "error=ENOBUFS", "error=EPERM", "delay_enter=20000:signal=KILL"] {
-            for when in 1..=2 * SOCKETS {
-                put_in_force([7200, 75, 9]);
-                for pair in &pairs {
-                    setsockopt(&pair.client, sockopt::KeepAlive, &false).unwrap();
-                    setsockopt(&pair.client, sockopt::KeepAlive, &true).unwrap();
-                }
-                put_in_force([60, 10, 5]);
-                // By the process itself: its guard is not followed.
-                let inject = format!("inject=setsockopt:{fault}:when={when}");
-                let output = Command::new("strace")
-                    .args(["-qq", "-f", "-o", "/dev/null", "-e", "trace=setsockopt", "-e", &inject])
-                    .arg(binary())
-                    .args(["sockets", "rearm", "--all"])
-                    .stdin(Stdio::null())
-                    .output()
-                    .expect("strace is installed");
-                kills += usize::from(output.status.code().is_none_or(|code| code > 100));
-                let started = Instant::now();
-                while !pairs.iter().all(|pair| is_on(&pair.client)) {
-                    assert!(started.elapsed() < Duration::from_secs(5), "{inject}: one is left off");
-                    sleep(Duration::from_millis(1));
-                }
+        let faults = [
+            "signal=KILL",
+            "signal=TERM",
+            "error=ENOBUFS",
+            "error=EPERM",
+            "delay_enter=20000:signal=KILL",
+        ];
+        let cases = faults.into_iter().flat_map(|fault| (1..=2 * SOCKETS).map(move |n| (fault, n)));
+        let cases = Sample::from_environment().choose("rearm", cases.collect(), |case| case.0);
+        let (mut kills, mut killed) = (0, 0);
+        for (fault, when) in &cases {
+            put_in_force([7200, 75, 9]);
+            for pair in &pairs {
+                setsockopt(&pair.client, sockopt::KeepAlive, &false).unwrap();
+                setsockopt(&pair.client, sockopt::KeepAlive, &true).unwrap();
+            }
+            put_in_force([60, 10, 5]);
+            // By the process itself: its guard is not followed.
+            let inject = format!("inject=setsockopt:{fault}:when={when}");
+            let output = Command::new("strace")
+                .args(["-qq", "-f", "-o", "/dev/null", "-e", "trace=setsockopt", "-e", &inject])
+                .arg(binary())
+                .args(["sockets", "rearm", "--all"])
+                .stdin(Stdio::null())
+                .output()
+                .expect("strace is installed");
+            kills += usize::from(fault.ends_with("signal=KILL"));
+            killed += usize::from(output.status.code().is_none_or(|code| code > 100));
+            let started = Instant::now();
+            while !pairs.iter().all(|pair| is_on(&pair.client)) {
+                assert!(started.elapsed() < Duration::from_secs(5), "{inject}: one is left off");
+                sleep(Duration::from_millis(1));
             }
         }
-        assert!(kills >= 2 * SOCKETS, "only {kills} were killed");
-        eprintln!("rearm: {} faults, {kills} kills, none left off", 5 * 2 * SOCKETS);
+        assert!(2 * killed >= kills, "only {killed} of {kills} were killed");
+        eprintln!("rearm: {} faults, {killed} kills, none left off", cases.len());
     }
 }
