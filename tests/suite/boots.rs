@@ -32,6 +32,19 @@ keepalivectl verify >/dev/null; echo \"verify $?\"
 journalctl --no-pager -b -u keepalivectl.service >/out/journal 2>&1
 ";
 
+/// The Debian archive that this machine's apt uses.
+fn archive() -> String {
+    let output = Command::new("apt-get")
+        .args(["indextargets", "--format", "$(REPO_URI)"])
+        .args(["Created-By: Packages", "Label: Debian", "Component: main"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let first = said.lines().next();
+    let first = first.expect("apt has lists of the Debian archive (apt-get update)");
+    first.to_owned()
+}
+
 /// An image of this machine's own release, made once.
 fn base_image() -> PathBuf {
     let image = Path::new(env!("CARGO_TARGET_TMPDIR")).join("image");
@@ -51,6 +64,7 @@ fn base_image() -> PathBuf {
         ])
         .arg(name.expect("a Debian release"))
         .arg(&image)
+        .arg(archive())
         .status();
     assert!(status.expect("mmdebstrap is installed").success());
     image
@@ -96,15 +110,9 @@ impl Image {
         fs::write(out.join("report.sh"), format!("{SCRIPT}{more}exit 0\n")).unwrap();
         self.write("etc/systemd/system/test-report.service", REPORT);
         let mut nspawn = Command::new("timeout");
-        nspawn.args([
-            "-k",
-            "5",
-            "90",
-            "systemd-nspawn",
-            "-q",
-            "--boot",
-            "--console=pipe",
-        ]);
+        // In the foreground, what ends this test ends the container too.
+        nspawn.args(["--foreground", "-k", "5", "90"]);
+        nspawn.args(["systemd-nspawn", "-q", "--boot", "--console=pipe"]);
         nspawn.args(["--register=no", "--private-network", "--volatile=overlay"]);
         if !Path::new("/run/systemd/system").exists() {
             nspawn.arg("--keep-unit");

@@ -2,15 +2,17 @@
 //! every way, and the process is killed at each of them once.
 //!
 //! strace(1) injects the faults. After each, the settings are all old or all
-//! new, the files are whole, and the next run works.
+//! new, the files are whole, and the next run works. [`Sample`] may leave some
+//! out, but none of a kind: of what a call can meet.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::command::{Said, binary};
+use crate::command::{Said, binary, keepalivectl};
 use crate::fixture::{DROPIN, Tree};
+use crate::sample::Sample;
 use crate::sandbox::{in_force, put_in_force, sandboxed};
 
 const CALLS: &str =
@@ -28,6 +30,8 @@ const FAULTS: [&str; 6] = [
 /// One fault: which call, which time, what happens.
 pub struct Fault {
     pub inject: String,
+    /// The call and what happens to it.
+    pub kind: (String, String),
     pub kills: bool,
 }
 
@@ -35,6 +39,7 @@ pub struct Fault {
 pub fn strace(options: &[&str], arguments: &[&str]) -> Said {
     let output = Command::new("strace")
         .args(["-qq", "-e", "signal=none", "-o", "/dev/null"])
+        .args(["-e", &format!("trace={CALLS}")])
         .args(options)
         .arg(binary())
         .args(arguments)
@@ -72,11 +77,12 @@ pub fn faults_of(arguments: &[&str], at_least: &[&str], calls: &str, kinds: &[&s
         for when in 1..=count {
             faults.extend(kinds.iter().map(|fault| Fault {
                 inject: format!("inject={call}:{fault}:when={when}"),
+                kind: (call.clone(), (*fault).to_owned()),
                 kills: *fault == "signal=KILL",
             }));
         }
     }
-    faults
+    Sample::from_environment().choose("faults", faults, |fault| fault.kind.clone())
 }
 
 /// Waits until nobody holds the lock: a guard may still be at work.
@@ -147,7 +153,7 @@ fn apply_faults(first: bool, options: &[&str], what: &str) {
         if first {
             let _ = fs::remove_dir_all("/run/keepalivectl");
         } else {
-            strace(&[], &["apply", "--time", "601"]).code(0);
+            keepalivectl(["apply", "--time", "601"]).code(0);
             put_in_force(OLD);
         }
     };
@@ -168,9 +174,9 @@ fn apply_faults(first: bool, options: &[&str], what: &str) {
         );
         check_code(fault, &said, found == NEW);
         table.count(fault, found == NEW);
-        strace(&[], &arguments).code(0);
+        keepalivectl(arguments).code(0);
         assert_eq!(in_force(), NEW, "{}: the next run", fault.inject);
-        strace(&[], &["revert"]).code(0);
+        keepalivectl(["revert"]).code(0);
         assert!(
             in_force() == OLD,
             "{}: revert: {:?}",
@@ -210,7 +216,7 @@ sandboxed! {
         let reset = || {
             let _ = fs::remove_dir_all("/run/keepalivectl");
             put_in_force(NEW);
-            strace(&[], &["apply", "--time", "240", "--intvl", "30", "--probes", "7"]).code(0);
+            keepalivectl(["apply", "--time", "240", "--intvl", "30", "--probes", "7"]).code(0);
         };
         reset();
         let faults = faults(&["revert"], &["openat", "write"]);
@@ -223,7 +229,7 @@ sandboxed! {
             assert!(found == OLD || found == NEW, "{}: {found:?} {said:?}", fault.inject);
             check_code(fault, &said, found == NEW);
             table.count(fault, found == NEW);
-            strace(&[], &["revert"]).code(0);
+            keepalivectl(["revert"]).code(0);
             assert_eq!(in_force(), NEW, "{}: the next run", fault.inject);
         }
         table.print("revert");

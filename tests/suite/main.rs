@@ -26,6 +26,7 @@ mod paths;
 mod profiles;
 mod readers;
 mod rearm;
+mod sample;
 mod sandbox;
 mod scale;
 mod show;

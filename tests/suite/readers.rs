@@ -11,6 +11,7 @@ use proptest::sample::select;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::command::run;
+use crate::sample::Sample;
 use crate::sandbox::{in_force, put_in_force, sandboxed};
 
 /// sysctl(8)'s answer for the three keys.
@@ -147,13 +148,17 @@ fn lay_out(files: &Files) {
 
 /// Holds what `show` says of the next boot against what a reader really sets.
 fn compare(reader: &str, really: impl Fn()) {
+    const TREES: usize = 1000;
+    let sample = Sample::from_environment();
+    let cases = sample.share(TREES);
+    sample.print("readers", cases, TREES);
     let config = Config {
-        cases: 1000,
+        cases: cases as u32,
         failure_persistence: None,
         ..Config::default()
     };
-    let seed = TestRng::deterministic_rng(RngAlgorithm::ChaCha);
-    let mut runner = TestRunner::new_with_rng(config, seed);
+    let random = TestRng::from_seed(RngAlgorithm::ChaCha, &sample.seed_bytes::<32>());
+    let mut runner = TestRunner::new_with_rng(config, random);
     let outcome = runner.run(&files(), |files| {
         lay_out(&files);
         put_in_force([7200, 75, 9]);
@@ -169,7 +174,7 @@ fn compare(reader: &str, really: impl Fn()) {
     if let Err(e) = outcome {
         panic!("{reader}: {e}");
     }
-    eprintln!("readers: {reader}: 1000 trees of sysctl.d files, 0 differences");
+    eprintln!("readers: {reader}: {cases} trees of sysctl.d files, 0 differences");
 }
 
 sandboxed! {
