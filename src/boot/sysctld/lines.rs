@@ -87,10 +87,7 @@ pub(super) fn lines(text: &str, budget: &mut Budget) -> (Vec<Line>, Vec<usize>) 
 
 /// What the two programs read where one line ends with a line feed: one line, or
 /// where something else in it ends a line for one of them, the lines of each.
-fn read_by_both(
-    number: usize,
-    row: &str,
-) -> impl Iterator<Item = (usize, Option<Reader>, &str)> {
+fn read_by_both(number: usize, row: &str) -> impl Iterator<Item = (usize, Option<Reader>, &str)> {
     const ENDS: [char; 2] = ['\r', '\0'];
     let row = row.trim_end_matches('\r');
     let differs = row.contains(ENDS);
