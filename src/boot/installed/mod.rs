@@ -254,7 +254,8 @@ impl Installed {
         let mut own = Name::own().drop_ins();
         own.push(FOR_ALL.into());
         self.look_at_drop_ins_in(root, &own, true);
-        // Apart: which of two names goes first is not known.
+        // Apart: which of the names goes first is not said, and one drop-in too
+        // many is better than one too few.
         for other in others {
             self.look_at_drop_ins_in(root, &other.drop_ins(), other.lasts);
         }
