@@ -5,7 +5,7 @@
 //! another tree too, whose own folder its readers can open.
 //!
 //! Who is not root has no such place. Then it is on a file of the user's own in
-//! `$XDG_RUNTIME_DIR`, or where there is none, on the tree's own folder: others
+//! `$XDG_RUNTIME_DIR`, or where none can be made, on the tree's own folder: others
 //! who can open that can make this user wait, and not root.
 
 use std::fs::{File, OpenOptions, TryLockError};
@@ -85,10 +85,11 @@ fn open(root: &Root) -> Result<(File, PathBuf), Error> {
             .mode(0o600)
             .custom_flags(O_NOFOLLOW | O_NONBLOCK)
             .open(&path);
-        return match opened {
-            Ok(file) => Ok((file, path)),
-            Err(source) => Err(Error::Lock { lock: path, source }),
-        };
+        match opened {
+            Ok(file) => return Ok((file, path)),
+            Err(e) if is_refusal(e.kind()) => {}
+            Err(source) => return Err(Error::Lock { lock: path, source }),
+        }
     }
     Ok((root.open_top()?, root.display("/")))
 }
@@ -106,10 +107,11 @@ fn own_runtime_folder() -> Option<PathBuf> {
 }
 
 fn is_refused(e: &FileError) -> bool {
+    matches!(e, FileError::Write { source, .. } if is_refusal(source.kind()))
+}
+
+/// What stays refused: an answer that may change would part two writers.
+fn is_refusal(kind: io::ErrorKind) -> bool {
     use io::ErrorKind::{PermissionDenied, ReadOnlyFilesystem};
-    matches!(
-        e,
-        FileError::Write { source, .. }
-            if matches!(source.kind(), PermissionDenied | ReadOnlyFilesystem)
-    )
+    matches!(kind, PermissionDenied | ReadOnlyFilesystem)
 }

@@ -18,6 +18,7 @@ use nix::sys::stat::FileStat;
 use nix::unistd::{getegid, geteuid};
 
 use super::Error;
+use crate::chain::chain;
 use crate::programs::writable_by_others;
 use crate::root::Root;
 use crate::text::shell::quote;
@@ -69,6 +70,26 @@ pub fn exposed(root: &Root, file: &Path) -> Result<Option<Exposed>, Error> {
         Some(Exposed { path, why, mend })
     });
     Ok(found)
+}
+
+/// What others than root can write of some files and of the folders that they
+/// stand in, one sentence each, with the command that mends it.
+pub fn problems(root: &Root, files: &[&str]) -> Vec<String> {
+    let mut problems = Vec::new();
+    for file in files.iter().map(Path::new) {
+        // A link is followed to the file, and can be changed in its own folder.
+        for path in [file.parent(), Some(file)].into_iter().flatten() {
+            let problem = match exposed(root, path) {
+                Ok(None) => continue,
+                Ok(Some(exposed)) => Error::ExposedFolder(exposed).to_string(),
+                Err(e) => chain(&e),
+            };
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+    }
+    problems
 }
 
 fn by_others(status: &FileStat) -> Option<String> {

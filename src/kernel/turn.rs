@@ -3,8 +3,8 @@
 //! The kernel has no way to write three files as one. So whoever of us reads them
 //! to change them holds a lock until the change is whole or undone. The process
 //! that undoes it if its maker is killed (`guard`) holds it too: an flock belongs
-//! to the open file, which it inherits. Nobody of us ever sees, remembers or
-//! undoes half a change of another.
+//! to the open file, which it inherits. So of those that share the lock, nobody
+//! sees, remembers or undoes half a change of another.
 //!
 //! The lock is an flock on a file that only those can open who may write the
 //! values: `tcp_fastopen_key` has the mode 0600, and the kernel gives its owner's
@@ -14,6 +14,13 @@
 //! and before any file system is, and no write is needed to take it, so the unit
 //! can take it in its sandbox. There, `/proc` is another mount with files of its
 //! own, so systemd opens the machine's for it, as its standard input.
+//!
+//! Those share the lock that see the same mount of procfs, or a bind mount or
+//! another mount namespace's copy of it. Each new mount of procfs has files of its
+//! own, and so a lock of its own. So a container with the host's network and its own
+//! `/proc` takes no turns with the host: two of us, one inside and one outside, can
+//! read half a change of the other, remember it, and write between its writes. Each
+//! reads back what it wrote, and only what it finds then is told.
 //!
 //! In `/run` is one more lock, of whole jobs, which the unit does not need.
 

@@ -7,9 +7,9 @@ use serde::Serialize;
 
 use super::verify::EnabledReport;
 use super::{Result, rate_at_boot, require_machine, warnings};
-use crate::boot::dropin;
 use crate::boot::installed::Installed;
 use crate::boot::next::{Next, Sources};
+use crate::boot::{dropin, owner};
 use crate::chain::chain;
 use crate::kernel::counters::{self, Counters};
 use crate::kernel::netns::NetNs;
@@ -139,7 +139,11 @@ pub fn show(root: &Root, netns: &NetNs) -> Result<ShowReport> {
         Ok(kept) => (kept, Vec::new()),
         Err(e) => (None, vec![chain(&e)]),
     };
+    let is_kept = root.exists(dropin::FILE).unwrap_or(true);
     let sources = Sources::read(root, kept)?;
+    let mut files: Vec<&str> = is_kept.then_some(dropin::FILE).into_iter().collect();
+    files.extend(sources.installed.iter().flat_map(Installed::files));
+    problems.extend(owner::problems(root, &files));
     problems.extend(sources.installed.iter().flat_map(Installed::problems));
     let mut next_boot = sources.next(rate_at_boot(root));
     let elsewhere = *netns != NetNs::Current;

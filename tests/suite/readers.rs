@@ -100,6 +100,16 @@ fn line() -> impl Strategy<Value = String> {
     ]
 }
 
+/// One or two lines, with what ends a line for some readers only.
+fn row() -> impl Strategy<Value = String> {
+    let ends = select(&["\r", "\0", "\r\0", "\0\r", "\r\r", " \r "][..]);
+    prop_oneof![
+        6 => line(),
+        1 => (line(), ends.clone()).prop_map(|(line, end)| format!("{line}{end}")),
+        3 => (line(), ends, line()).prop_map(|(one, end, two)| format!("{one}{end}{two}")),
+    ]
+}
+
 fn files() -> impl Strategy<Value = Files> {
     const FOLDERS: &[&str] = &["/etc/sysctl.d", "/run/sysctl.d", "/usr/lib/sysctl.d"];
     const NAMES: &[&str] = &[
@@ -112,10 +122,10 @@ fn files() -> impl Strategy<Value = Files> {
     let in_folder = (
         select(FOLDERS),
         select(NAMES),
-        prop::collection::vec(line(), 0..5),
+        prop::collection::vec(row(), 0..5),
     );
     let sysctl_conf =
-        prop::collection::vec(line(), 0..3).prop_map(|lines| ("/etc", "sysctl.conf", lines));
+        prop::collection::vec(row(), 0..3).prop_map(|lines| ("/etc", "sysctl.conf", lines));
     let link = Just((
         "/etc/sysctl.d",
         "99-sysctl.conf",

@@ -1,6 +1,7 @@
 //! systemd-analyze(1) on the unit, as `enable` installs it.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -58,6 +59,38 @@ sandboxed! {
         eprintln!("unit: {}", last.trim_start_matches(['→', ' ']));
         // And the gate shuts.
         assert!(!security("--threshold=1").status.success());
+    }
+}
+
+sandboxed! {
+    #[ignore = "needs systemd-analyze"]
+    fn systemd_reads_the_directives_that_show_names() {
+        let tree = Tree::with_systemd();
+        tree.run("enable ssh").code(0);
+        let unit = installed_unit();
+        let units = Path::new(&unit).parent().unwrap();
+        symlink("keepalivectl.service", units.join("al.service")).unwrap();
+        tree.link("etc/systemd/system/al.service", "keepalivectl.service");
+        for (folder, text) in [
+            ("keepalivectl.service.d", "# x\r[Service]\rBogus=1\n"),
+            ("keepalivectl.service.d", "# x\0[Service]\0Bogus=1\n"),
+            ("keepalivectl.service.d", "[Service]\nTimeoutStopSec=5\rBogus=1\n"),
+            ("keepalivectl.service.d", "[Service]\n# x \\\nBogus=1\n"),
+            ("al.service.d", "[Service]\nBogus=1\n"),
+        ] {
+            let systemds = units.join(folder);
+            fs::create_dir_all(&systemds).unwrap();
+            fs::write(systemds.join("x.conf"), text).unwrap();
+            let output = analyze(&["verify", &unit]);
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(said.contains("Unknown key 'Bogus'"), "{text:?}: {said}");
+            fs::remove_dir_all(systemds).unwrap();
+
+            let ours = format!("etc/systemd/system/{folder}/x.conf");
+            tree.write(&ours, text);
+            tree.run("show").code(1).complains("x.conf changes the unit (Bogus)");
+            fs::remove_file(tree.path(&ours)).unwrap();
+        }
     }
 }
 

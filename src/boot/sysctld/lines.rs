@@ -1,5 +1,11 @@
 //! The lines of a sysctl.d file that have a say in the three settings.
+//!
+//! systemd-sysctl ends a line at a carriage return and at a NUL too (`read_line`
+//! in `src/basic/fileio.c`), `sysctl --system` at a line feed only. Lines are
+//! numbered by their line feeds for both, as editors and `grep -n` number them: a
+//! line that hides behind a carriage return has the number of the one it hides in.
 
+use super::Reader;
 use super::glob::{Budget, Matches, is_glob, matches};
 use crate::model::Setting;
 
@@ -17,9 +23,16 @@ pub(super) struct Line {
     pub value: Option<String>,
     /// The line, from 1.
     pub number: usize,
+    /// The only program that reads it so; `None` if both do.
+    only_for: Option<Reader>,
 }
 
 impl Line {
+    /// Whether a program reads this line.
+    pub fn is_for(&self, reader: Reader) -> bool {
+        self.only_for.is_none_or(|only| only == reader)
+    }
+
     /// Whether this is a glob for a setting, as glob(3) would match it.
     pub fn is_glob_for(&self, setting: Setting) -> bool {
         self.globs.plain[setting as usize]
@@ -37,7 +50,8 @@ pub(super) fn lines(text: &str, budget: &mut Budget) -> (Vec<Line>, Vec<usize>) 
     let keys = Setting::ALL.map(Setting::path);
     let mut found = Vec::new();
     let mut not_followed = Vec::new();
-    for (number, raw) in (1..).zip(text.split('\n')) {
+    let rows = (1..).zip(text.split('\n'));
+    for (number, only_for, raw) in rows.flat_map(|(number, row)| read_by_both(number, row)) {
         let Some((key, value)) = split(raw.trim()) else {
             continue;
         };
@@ -52,7 +66,9 @@ pub(super) fn lines(text: &str, budget: &mut Budget) -> (Vec<Line>, Vec<usize>) 
             true => matches(&key, &keys, budget),
         };
         let Some(globs) = globs else {
-            not_followed.push(number);
+            if not_followed.last() != Some(&number) {
+                not_followed.push(number);
+            }
             continue;
         };
         if keys.contains(&key) || globs != Matches::default() {
@@ -62,10 +78,25 @@ pub(super) fn lines(text: &str, budget: &mut Budget) -> (Vec<Line>, Vec<usize>) 
                 key,
                 globs,
                 number,
+                only_for,
             });
         }
     }
     (found, not_followed)
+}
+
+/// What the two programs read where one line ends with a line feed: one line, or
+/// where something else in it ends a line for one of them, the lines of each.
+fn read_by_both(number: usize, row: &str) -> impl Iterator<Item = (usize, Option<Reader>, &str)> {
+    const ENDS: [char; 2] = ['\r', '\0'];
+    let row = row.trim_end_matches('\r');
+    let differs = row.contains(ENDS);
+    // For `sysctl --system`, which is written in C, a NUL ends all of it.
+    let procps = row.split('\0').take(1);
+    let only = move |reader| differs.then_some(reader);
+    let procps = procps.map(move |line| (number, only(Reader::SysctlSystem), line));
+    let systemd = row.split(ENDS).filter(move |_| differs);
+    procps.chain(systemd.map(move |line| (number, Some(Reader::SystemdSysctl), line)))
 }
 
 /// `key = value`, `-key = value` (failure is ignored) or `-key` (not to be set

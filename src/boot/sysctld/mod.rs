@@ -255,6 +255,7 @@ impl Reader {
     pub fn decide(self, files: &Files, setting: Setting, hz: Option<Hz>) -> Verdict {
         let read = files.read.iter().filter(|f| self.reads(f));
         let lines = read.flat_map(|file| file.lines.iter().map(move |line| (file, line)));
+        let lines = lines.filter(|(_, line)| line.is_for(self));
         let candidates = match self {
             Reader::SystemdSysctl => written_by_systemd(lines, setting),
             Reader::SysctlSystem => written_by_sysctl(lines.collect(), setting),

@@ -42,6 +42,19 @@ fn a_refused_value_is_remembered_by_systemd_only() {
 }
 
 #[test]
+fn a_carriage_return_and_a_nul_end_a_line_in_systemd_only() {
+    for end in ['\r', '\0'] {
+        let hidden = format!("\n# x{end}{T} = 11\n");
+        assert_eq!(time(&[("a", &hidden)]), [Some((11, 2)), None], "{end:?}");
+        let cancels = format!("{T}=20\n# x{end}-{T}\n");
+        assert_eq!(time(&[("a", &cancels)]), [None, Some((20, 1))], "{end:?}");
+    }
+    // As other systems end all their lines.
+    let text = format!("# x\r\n{T} = 11\r\n");
+    assert_eq!(time(&[("a", &text)]), [Some((11, 2)); 2]);
+}
+
+#[test]
 fn a_bare_minus_cancels_in_systemd_only() {
     let found = time(&[("a", &format!("{T}=20")), ("b", &format!("-{T}"))]);
     assert_eq!(found, [None, Some((20, 1))]);

@@ -8,6 +8,7 @@ mod denied;
 mod edits;
 mod fuse;
 mod halfway;
+mod kept;
 mod kills;
 mod output;
 mod programs;

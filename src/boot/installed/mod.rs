@@ -6,17 +6,19 @@
 //! folders change what was found, those for every service too. See
 //! systemd.unit(5) and `src/basic/path-lookup.c`, `unit-file.c` of systemd 252.
 
+mod names;
+mod text;
+
 use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
-
-use similar::{ChangeTag, TextDiff};
 
 use super::unit::{self, FILE, LINK, MARK, NAME};
 use super::{Error, dropin};
 use crate::chain::chain;
 use crate::root::{FileError, Root};
+use names::Name;
 
 /// The folders in the order of the search, and whether what stands in them
 /// lasts: what generators write is there again at the next boot.
@@ -35,27 +37,15 @@ const FOLDERS: [(&str, bool); 13] = [
     ("/lib/systemd/system", true),
     ("/run/systemd/generator.late", true),
 ];
-/// The folders for drop-ins: of this unit, then of every service. Those of a
-/// prefix, `a-.service.d`, are for names with a dash.
-const DROP_INS: [&str; 2] = ["keepalivectl.service.d", "service.d"];
+/// The folder for drop-ins of every service.
+const FOR_ALL: &str = "service.d";
+/// Folders whose links are units that are started with this one, and whether it
+/// fails if they do.
+const STARTED_WITH: [(&str, bool); 3] =
+    [(".requires", true), (".wants", false), (".upholds", false)];
+/// The most of those that are named.
+const NAMED: usize = 4;
 const LIMIT: usize = 1 << 20;
-/// Lines that are named of a unit that differs.
-const NAMED_LINES: usize = 4;
-
-/// Directives that cannot keep the unit from running, or let it run anything
-/// else. A distribution may set some for every service.
-const HARMLESS: [&str; 10] = [
-    "Description",
-    "Documentation",
-    "TimeoutStopSec",
-    "TimeoutStopFailureMode",
-    "TimeoutAbortSec",
-    "CPUAccounting",
-    "IOAccounting",
-    "IPAccounting",
-    "MemoryAccounting",
-    "TasksAccounting",
-];
 
 /// What stands under the unit's name in one place.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,6 +83,8 @@ pub struct Installed {
     faults: Vec<String>,
     /// What others add to it, so that nobody knows what it does.
     changed_by: Vec<String>,
+    /// What is started with it.
+    started: Vec<String>,
     /// What is different until the next boot only.
     for_now: Vec<String>,
 }
@@ -112,16 +104,21 @@ impl Installed {
                 Unit::Ours(text) => faults(root, text)?,
                 _ => Vec::new(),
             },
-            half_done: half_done(root, &unit, link.as_deref(), kept),
+            half_done: None,
             unit,
             instead: instead(root)?,
-            is_linked: link.is_some_and(|link| link.ends_with(NAME)),
+            is_linked: link.as_deref().is_some_and(|link| link.ends_with(NAME)),
             kept,
             changed_by: Vec::new(),
+            started: Vec::new(),
             for_now: Vec::new(),
         };
         installed.look_at_runtime_files(root);
-        installed.look_at_drop_ins(root);
+        let (others, not_told) = names::others(root);
+        installed.changed_by.extend(not_told);
+        installed.look_at_drop_ins(root, &others);
+        installed.look_at_what_is_started(root, &others);
+        installed.half_done = installed.find_half_done(root, link.as_deref());
         Ok(installed)
     }
 
@@ -177,7 +174,8 @@ impl Installed {
             })
             .into_iter()
             .collect();
-        if !self.kept {
+        let is_ours = matches!(self.unit, Unit::Ours(_));
+        if !self.kept && !is_ours {
             return problems;
         }
         problems.extend(self.faults.iter().map(|fault| format!("{fault}; {MEND}")));
@@ -190,10 +188,17 @@ impl Installed {
                 ));
             }
         }
-        if matches!(self.unit, Unit::Ours(_)) {
+        if is_ours {
             problems.extend(self.changed_by.iter().cloned());
         }
         problems
+    }
+
+    /// The unit's files that are there: whoever can write one decides what runs.
+    pub fn files(&self) -> impl Iterator<Item = &'static str> {
+        let unit = matches!(self.unit, Unit::Ours(_)).then_some(FILE);
+        let link = self.is_linked.then_some(LINK);
+        unit.into_iter().chain(link)
     }
 
     /// What is worth knowing and nobody's mistake.
@@ -206,7 +211,9 @@ impl Installed {
             )),
             _ => None,
         });
-        masks.chain(self.for_now.clone()).collect()
+        let is_ours = matches!(self.unit, Unit::Ours(_));
+        let started = self.started.iter().filter(|_| is_ours);
+        masks.chain(started.chain(&self.for_now).cloned()).collect()
     }
 
     /// Files of the unit's name that are gone at the next boot.
@@ -243,9 +250,21 @@ impl Installed {
         }
     }
 
-    fn look_at_drop_ins(&mut self, root: &Root) {
+    fn look_at_drop_ins(&mut self, root: &Root, others: &[Name]) {
+        let mut own = Name::own().drop_ins();
+        own.push(FOR_ALL.into());
+        self.look_at_drop_ins_in(root, &own, true);
+        // Apart: which of the names goes first is not said, and one drop-in too
+        // many is better than one too few.
+        for other in others {
+            self.look_at_drop_ins_in(root, &other.drop_ins(), other.lasts);
+        }
+    }
+
+    /// Looks at folders where the first drop-in of a name hides those after it.
+    fn look_at_drop_ins_in(&mut self, root: &Root, drop_ins: &[OsString], name_lasts: bool) {
         let mut decided = BTreeSet::new();
-        for drop_ins in DROP_INS {
+        for drop_ins in drop_ins {
             for (folder, lasts) in FOLDERS {
                 let folder = Path::new(folder).join(drop_ins);
                 let names = match root.names(&folder) {
@@ -259,7 +278,7 @@ impl Installed {
                 names.sort();
                 for name in names {
                     let path = folder.join(&name);
-                    if !lasts {
+                    if !(lasts && name_lasts) {
                         self.for_now.extend(change_for_now(root, &path));
                     } else if decided.insert(name) {
                         self.changed_by.extend(change(root, &path));
@@ -268,6 +287,80 @@ impl Installed {
             }
         }
     }
+
+    fn look_at_what_is_started(&mut self, root: &Root, others: &[Name]) {
+        for name in [&Name::own()].into_iter().chain(others) {
+            for (suffix, is_needed) in STARTED_WITH {
+                for (folder, lasts) in FOLDERS {
+                    let folder = Path::new(folder).join(name.folder(suffix));
+                    let units = match root.names(&folder) {
+                        Ok(units) if units.is_empty() => continue,
+                        Ok(units) => listed(units),
+                        Err(e) => {
+                            self.changed_by.push(not_known(&e));
+                            continue;
+                        }
+                    };
+                    let shown = root.display(&folder);
+                    let shown = shown.display();
+                    match (lasts && name.lasts, is_needed) {
+                        (true, true) => self.changed_by.push(format!(
+                            "{shown} makes the unit need {units}, so whether it runs at boot is \
+                             not known; remove it, or see `systemctl cat {NAME}`"
+                        )),
+                        (true, false) => self
+                            .started
+                            .push(format!("{shown} starts {units} with the unit")),
+                        (false, _) => self.for_now.push(format!(
+                            "{shown} starts {units} with the unit now, and is gone at the next boot"
+                        )),
+                    }
+                }
+            }
+        }
+    }
+
+    /// What there is of unit, drop-in and link, if not all of them or none.
+    fn find_half_done(&self, root: &Root, link: Option<&Path>) -> Option<String> {
+        let [unit_file, link_file, drop_in] =
+            [FILE, LINK, dropin::FILE].map(|file| root.display(file).display().to_string());
+        // Another unit than the one that `enable` writes may not wait for the drop-in.
+        let is_known = self.faults.is_empty() && self.would_run();
+        match (&self.unit, link) {
+            (Unit::Ours(_), _) if !self.kept && is_known => Some(format!(
+                "{unit_file} is there without {drop_in}, so the unit sets nothing"
+            )),
+            (Unit::Ours(_), _) if !self.kept => {
+                Some(format!("{unit_file} is there without {drop_in}"))
+            }
+            (Unit::Ours(_), None) => Some(format!(
+                "{unit_file} is there without the link {link_file}, so the unit does not run at boot"
+            )),
+            (Unit::Ours(_), Some(target)) if !target.ends_with(NAME) => Some(format!(
+                "{link_file} leads to {}, so the unit does not run at boot",
+                target.display()
+            )),
+            (Unit::Absent, Some(_)) => Some(format!(
+                "{link_file} is there without {unit_file}, so there is no unit to run"
+            )),
+            _ => None,
+        }
+    }
+}
+
+/// The first of some names, and how many more.
+fn listed(mut names: Vec<OsString>) -> String {
+    names.sort();
+    let more = names.len().saturating_sub(NAMED);
+    names.truncate(NAMED);
+    let mut listed: Vec<String> = names
+        .iter()
+        .map(|n| n.to_string_lossy().into_owned())
+        .collect();
+    if more > 0 {
+        listed.push(format!("{more} more"));
+    }
+    listed.join(", ")
 }
 
 /// What stands in the unit's own place.
@@ -295,28 +388,6 @@ fn instead(root: &Root) -> Result<Unit, Error> {
         }
     }
     Ok(Unit::Absent)
-}
-
-/// What there is of unit, drop-in and link, if not all of them or none.
-fn half_done(root: &Root, unit: &Unit, link: Option<&Path>, kept: bool) -> Option<String> {
-    let [unit_file, link_file, drop_in] =
-        [FILE, LINK, dropin::FILE].map(|file| root.display(file).display().to_string());
-    match (unit, link) {
-        (Unit::Ours(_), _) if !kept => Some(format!(
-            "{unit_file} is there without {drop_in}, so the unit sets nothing"
-        )),
-        (Unit::Ours(_), None) => Some(format!(
-            "{unit_file} is there without the link {link_file}, so the unit does not run at boot"
-        )),
-        (Unit::Ours(_), Some(target)) if !target.ends_with(NAME) => Some(format!(
-            "{link_file} leads to {}, so the unit does not run at boot",
-            target.display()
-        )),
-        (Unit::Absent, Some(_)) => Some(format!(
-            "{link_file} is there without {unit_file}, so there is no unit to run"
-        )),
-        _ => None,
-    }
 }
 
 /// What stands in one place.
@@ -364,44 +435,19 @@ fn leads_to_null(link: &Path, target: &Path) -> bool {
 fn faults(root: &Root, text: &str) -> Result<Vec<String>, Error> {
     let unit = root.display(FILE);
     let unit = unit.display();
-    let command = text
-        .lines()
-        .find_map(|line| line.strip_prefix("ExecStart="));
-    let Some(program) = command.and_then(|command| command.split_whitespace().next()) else {
+    let Some(program) = text::program(text) else {
         return Ok(vec![format!("{unit} names no program to run")]);
     };
     let program = Path::new(program);
     let mut faults = Vec::new();
-    if let Some(differences) = differences(text, &unit::text(program)) {
+    if let Some(differences) = text::differences(text, &unit::text(program)) {
         faults.push(format!(
-            "{unit} differs from what `enable` writes: {differences}"
+            "{unit} was written by another version of keepalivectl, or changed: {differences}"
         ));
     }
     let fault = unit::fault_of(root, program)?;
     faults.extend(fault.map(|fault| format!("the unit's program: {fault}")));
     Ok(faults)
-}
-
-/// The first lines that differ.
-fn differences(found: &str, ours: &str) -> Option<String> {
-    let diff = TextDiff::from_lines(ours, found);
-    let mut named: Vec<String> = diff
-        .iter_all_changes()
-        .filter_map(|change| {
-            let line = change.value().trim_end();
-            match change.tag() {
-                ChangeTag::Equal => None,
-                ChangeTag::Insert => Some(format!("it has `{line}`")),
-                ChangeTag::Delete => Some(format!("it lacks `{line}`")),
-            }
-        })
-        .collect();
-    let more = named.len().saturating_sub(NAMED_LINES);
-    named.truncate(NAMED_LINES);
-    if more > 0 {
-        named.push(format!("{more} more lines differ"));
-    }
-    (!named.is_empty()).then(|| named.join(", "))
 }
 
 /// Whether systemd reads a file of this name as a drop-in.
@@ -444,23 +490,7 @@ fn drop_in(root: &Root, path: &Path) -> Result<Vec<String>, Error> {
         _ => root.read(path, LIMIT)?,
     };
     let text = text.map(|content| String::from_utf8_lossy(&content.bytes).into_owned());
-    Ok(directives(&text.unwrap_or_default()))
-}
-
-/// A line that goes on is taken for a directive of its own: one too many is
-/// named then, and never one too few.
-fn directives(text: &str) -> Vec<String> {
-    let mut found: Vec<String> = Vec::new();
-    for line in text.lines().map(str::trim) {
-        if line.is_empty() || line.starts_with(['#', ';', '[']) {
-            continue;
-        }
-        let name = line.split('=').next().unwrap_or_default().trim();
-        if !HARMLESS.contains(&name) && !found.iter().any(|known| known == name) {
-            found.push(name.to_owned());
-        }
-    }
-    found
+    Ok(text::directives(&text.unwrap_or_default()))
 }
 
 fn not_known(error: &(dyn std::error::Error + 'static)) -> String {
@@ -483,22 +513,5 @@ mod tests {
         for other in ["/dev/nul", "null", "/tmp/dev/null", "/dev/null/x"] {
             assert!(!leads(other), "{other}");
         }
-    }
-
-    #[test]
-    fn directives_that_may_matter_are_named() {
-        let text = "[Service]\nTimeoutStopFailureMode=abort\n# PrivateUsers=no\n";
-        assert_eq!(directives(text), [""; 0]);
-        let text = "[Service]\n ExecStart = \nExecStart=/bin/true\n# x \\\nNice=1\n";
-        assert_eq!(directives(text), ["ExecStart", "Nice"]);
-    }
-
-    #[test]
-    fn the_lines_that_differ_are_named() {
-        assert_eq!(differences("a\nb\n", "a\nb\n"), None);
-        let said = differences("a\nx\n", "a\nb\n").unwrap();
-        assert_eq!(said, "it lacks `b`, it has `x`");
-        let said = differences("", "a\nb\nc\nd\ne\n").unwrap();
-        assert!(said.ends_with("1 more lines differ"), "{said}");
     }
 }
