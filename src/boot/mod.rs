@@ -92,17 +92,16 @@ pub enum Error {
     },
     /// The installed program could be changed by others than root.
     #[error(
-        "{} {why}, and root alone may decide what runs at boot; install it properly with: {}",
-        path.display(),
-        install
+        "{} {why}, and root alone may decide what runs at boot; {mend}",
+        path.display()
     )]
     UnsafeProgram {
         /// The file or folder at fault.
         path: PathBuf,
         /// Who could write it.
         why: String,
-        /// The command that installs it properly.
-        install: String,
+        /// How to put it right.
+        mend: String,
     },
     /// A folder of what is kept for boot can be written by others than root.
     #[error(

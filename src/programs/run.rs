@@ -91,7 +91,7 @@ impl<'f> Run<'f> {
     ///
     /// # Errors
     /// [`Error::Run`], [`Error::TooSlow`], [`Error::TooMuch`] and
-    /// [`Error::Interrupted`]; its processes are killed then.
+    /// [`Error::Interrupted`]; its process group is killed then.
     pub fn output(self) -> Result<Output, Error> {
         let program = self.found.called.clone();
         let failed = |source: io::Error| Error::Run {

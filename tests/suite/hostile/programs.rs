@@ -147,7 +147,10 @@ sandboxed! {
             said.code(1)
                 .complains(&format!("root does not run {}", sshd.display()))
                 .complains(&format!("{at} can be written by {why}"))
-                .complains(&format!("chmod go-w {at}"))
+                .complains(&match Path::new(at).is_dir() {
+                    true => format!("chown -h root:root {at} && sudo chmod go-w {at}"),
+                    false => "its content cannot be trusted: remove it, or install it again".to_owned(),
+                })
                 .complains("--sshd PATH");
             assert!(!told.exists(), "it ran");
         };
@@ -190,25 +193,80 @@ sandboxed! {
     }
 }
 
+/// Runs a script as root with a /mnt of its own.
+fn in_own_mnt(script: &str) -> Said {
+    let script = format!("mount -t tmpfs -o mode=755 none /mnt\n{script}");
+    let mut shell = Command::new("unshare");
+    shell
+        .args(["--mount", "sh", "-c", &script])
+        .env_remove("SUDO_UID");
+    Said::from(shell.output().unwrap())
+}
+
 #[test]
 #[ignore = "needs root"]
-fn what_belongs_to_another_user_root_does_not_run() {
-    let script = format!(
-        "mount -t tmpfs -o mode=755 none /mnt; printf '#!/bin/sh\\necho run > /mnt/told\\n' > /mnt/sshd
-         chmod 755 /mnt/sshd; chown {{}} /mnt/sshd; mkdir /mnt/d; cp -p /mnt/sshd /mnt/d/; chown 0 /mnt/d/sshd
-         chown 65534 /mnt/d
-         for f in /mnt/sshd /mnt/d/sshd; do {} ssh show --server --sshd $f; done; ls /mnt",
+fn what_belongs_to_another_user_root_does_not_run_and_not_adopt() {
+    let said = in_own_mnt(&format!(
+        "printf '#!/bin/sh\necho run > /mnt/told\n' > /mnt/sshd
+         mkdir /mnt/d /mnt/l; cp /mnt/sshd /mnt/d/; ln -s /mnt/sshd /mnt/l/sshd
+         chmod 755 /mnt/sshd /mnt/d/sshd; chown -h 65534 /mnt/sshd /mnt/d /mnt/l/sshd
+         for f in /mnt/sshd /mnt/d/sshd /mnt/l/sshd; do {} ssh show --server --sshd $f; done; ls /mnt",
         binary()
-    );
-    let output = Command::new("unshare")
-        .args(["--mount", "sh", "-c", &script.replace("{}", "65534")])
-        .output();
-    Said::from(output.unwrap())
+    ));
+    let said = said
         .code(0)
-        .complains("/mnt/sshd belongs to user 65534")
+        .complains("/mnt/sshd belongs to user 65534; its content cannot be trusted")
+        .complains("/mnt/l/sshd belongs to user 65534; its content cannot be trusted")
         .complains("/mnt/d belongs to user 65534")
-        .complains("sudo chown root:root /mnt/d")
-        .says("d\nsshd\n");
+        .complains("sudo chown -h root:root /mnt/d && sudo chmod go-w /mnt/d;")
+        .says("d\nl\nsshd\n");
+    assert_eq!(said.stderr.matches("chown").count(), 1, "{said:?}");
+}
+
+/// A tree in which somebody else's program would be the unit's.
+const TREE: &str = "mkdir -p /mnt/t/usr/local/bin /mnt/t/usr/lib/systemd
+    cp /bin/true /mnt/t/usr/lib/systemd/systemd; k=/mnt/t/usr/local/bin/keepalivectl";
+
+#[test]
+#[ignore = "needs root"]
+fn a_program_of_another_user_is_installed_anew() {
+    let binary = binary();
+    // Advised is no chown of the file, whether it is the one that asks or not.
+    for (running, advised) in [
+        (binary.as_str(), "install it properly with: sudo install -D"),
+        (
+            "$k",
+            "its content cannot be trusted: remove it, and install it again",
+        ),
+    ] {
+        for spoil in ["chown 65534 $k", "chmod 757 $k"] {
+            let said = in_own_mnt(&format!(
+                "{TREE}\ncp {binary} $k; chmod 755 $k; {spoil}\n{running} --root /mnt/t enable ssh"
+            ));
+            let said = said.code(1).complains(advised);
+            assert!(!said.stderr.contains("chown"), "{said:?}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn root_of_a_user_namespace_runs_what_is_outsides() {
+    let place = tempfile::tempdir().unwrap();
+    let sshd = place.path().join("sshd");
+    install(sshd.to_str().unwrap(), SERVER);
+    let said = in_own_mnt(&format!(
+        "{TREE}\ncp {0} $k; cp {1} /mnt/sshd; chmod 755 /mnt/sshd $k
+         chown 1000 /mnt/sshd $k /mnt/t/usr
+         unshare --user --map-root-user sh -ec '
+             {0} ssh show --server --sshd /mnt/sshd; {0} --root /mnt/t enable ssh --dry-run'
+         chmod 757 /mnt/sshd; unshare --user --map-root-user {0} ssh show --server --sshd /mnt/sshd",
+        binary(),
+        sshd.display()
+    ));
+    said.code(1)
+        .says("would be kept for boot")
+        .complains("/mnt/sshd can be written by everybody");
 }
 
 /// A machine that systemd runs, with this systemctl.
