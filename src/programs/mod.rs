@@ -8,6 +8,7 @@
 //! with all that is in its process group: a child that began a session of its own
 //! goes on, as a daemon does.
 
+mod environment;
 mod find;
 mod owner;
 mod run;

@@ -17,8 +17,8 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::unistd::{Pid, geteuid, getpid, getppid, setsid};
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use super::find::{FOLDERS, Found};
-use super::{ANSWER_WITHIN, Error, MOST_OUTPUT};
+use super::find::Found;
+use super::{ANSWER_WITHIN, Error, MOST_OUTPUT, environment};
 
 /// What a run printed, and how it ended.
 #[derive(Debug)]
@@ -40,6 +40,7 @@ pub struct Run<'f> {
     stdin: Option<OwnedFd>,
     limit: Duration,
     heeds_signals: bool,
+    keeps_environment: bool,
 }
 
 impl<'f> Run<'f> {
@@ -53,6 +54,7 @@ impl<'f> Run<'f> {
             stdin: None,
             limit: ANSWER_WITHIN,
             heeds_signals: true,
+            keeps_environment: false,
         }
     }
 
@@ -74,6 +76,14 @@ impl<'f> Run<'f> {
     #[must_use]
     pub fn limit(mut self, limit: Duration) -> Run<'f> {
         self.limit = limit;
+        self
+    }
+
+    /// With the variables of this process, but for what steers what else is loaded or
+    /// run: root's runs find none of them otherwise.
+    #[must_use]
+    pub fn keeping_environment(mut self, keeps: bool) -> Run<'f> {
+        self.keeps_environment = keeps;
         self
     }
 
@@ -149,12 +159,10 @@ impl<'f> Run<'f> {
         let mut command = Command::new(&self.found.file);
         command.arg0(&self.found.called).args(&self.arguments);
         if geteuid().is_root() {
-            // Nothing that tells a program what else to load or to run.
-            command
-                .env_clear()
-                .env("PATH", FOLDERS.join(":"))
-                .env("HOME", "/root")
-                .env("LANG", "C");
+            match self.keeps_environment {
+                true => environment::keep(&mut command),
+                false => environment::clear(&mut command),
+            }
         }
         command.envs(self.home.map(|home| ("HOME", home)));
         command

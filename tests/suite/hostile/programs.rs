@@ -112,8 +112,8 @@ sandboxed! {
             install(evil.join(name).to_str().unwrap(), &format!("echo $0 >> {}\n", told.display()));
         }
         let environment = std::env::temp_dir().join("environment");
+        install("/usr/local/bin/ssh", CLIENT);
         let tell = format!("env > {}\n", environment.display());
-        install("/usr/local/bin/ssh", &format!("{tell}{CLIENT}"));
         install("/usr/local/sbin/sshd", &format!("{tell}{SERVER}"));
         for job in ["ssh show", "ssh show --server"] {
             let path = format!("{}:/usr/bin:/bin", evil.display());
@@ -127,13 +127,51 @@ sandboxed! {
                 .output();
             Said::from(output.unwrap()).code(0);
             assert!(!told.exists(), "{job}");
-            let environment = fs::read_to_string(&environment).unwrap();
-            for line in environment.lines() {
-                let (name, value) = line.split_once('=').unwrap();
-                assert!(["PATH", "HOME", "LANG", "PWD", "SHLVL", "_", "OLDPWD"].contains(&name), "{line}");
-                assert!(!value.contains("evil"), "{line}");
-            }
         }
+        let environment = fs::read_to_string(&environment).unwrap();
+        for line in environment.lines() {
+            let (name, value) = line.split_once('=').unwrap();
+            assert!(["PATH", "HOME", "LANG", "PWD", "SHLVL", "_", "OLDPWD"].contains(&name), "{line}");
+            assert!(!value.contains("evil"), "{line}");
+        }
+    }
+}
+
+sandboxed! {
+    fn roots_client_finds_its_variables_but_none_that_steers_it() {
+        own_root();
+        fs::write("/etc/passwd", "root:x:0:0::/root:/bin/sh\n").unwrap();
+        let environment = std::env::temp_dir().join("environment");
+        install("/usr/local/bin/ssh", &format!("env > {}\n{CLIENT}", environment.display()));
+        let steering = [
+            "LD_PRELOAD", "LD_LIBRARY_PATH", "GCONV_PATH", "GLIBC_TUNABLES", "MALLOC_ARENA_MAX", "LOCPATH",
+            "HOSTALIASES", "RES_OPTIONS", "OPENSSL_CONF", "OPENSSL_MODULES", "BASH_ENV", "BASH_FUNC_test%%",
+            "ENV", "SHELLOPTS", "PERL5LIB", "PYTHONPATH",
+        ];
+        let mut command = program();
+        command.envs(steering.map(|name| (name, "/evil")));
+        command.env("SHELL", "/evil/shell").env("PATH", "/evil:/usr/bin:/bin");
+        command.env("XDG_RUNTIME_DIR", "/run/user/0").env("VPN", "1").args(["ssh", "show"]);
+        Said::from(command.output().unwrap()).code(0);
+        let environment = fs::read_to_string(&environment).unwrap();
+        let lines: Vec<&str> = environment.lines().collect();
+        for kept in ["VPN=1", "XDG_RUNTIME_DIR=/run/user/0", "SHELL=/bin/sh", "HOME=/root"] {
+            assert!(lines.contains(&kept), "no {kept} in {lines:?}");
+        }
+        assert!(!environment.contains("evil"), "{lines:?}");
+    }
+}
+
+sandboxed! {
+    #[ignore = "needs openssh-client"]
+    fn roots_client_takes_a_variable_as_ssh_does() {
+        fs::write("/etc/passwd", "root:x:0:0::/root:/bin/sh\n").unwrap();
+        let config = std::env::temp_dir().join("config");
+        let lines = "Match exec \"test x$VPN = x1\"\nServerAliveInterval 17\nMatch all\nControlPath ${VPN}/%C\n";
+        fs::write(&config, lines).unwrap();
+        let mut command = program();
+        command.args(["ssh", "show", "-F"]).arg(&config).env("VPN", "1");
+        Said::from(command.output().unwrap()).code(0).says("17");
     }
 }
 
