@@ -14,11 +14,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, geteuid, getpid, getppid, setsid};
 use rustix::process::{PidfdFlags, pidfd_open};
 
 use super::find::Found;
 use super::{ANSWER_WITHIN, Error, MOST_OUTPUT, environment};
+
+/// Where nothing tells that a program has ended, it is looked at this often.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What a run printed, and how it ended.
 #[derive(Debug)]
@@ -113,7 +117,7 @@ impl<'f> Run<'f> {
         let limit = self.limit;
         let deadline = Instant::now() + limit;
         let mut group = Group::start(self.command()).map_err(failed)?;
-        let exited = group.exit().map_err(failed)?;
+        let exited = group.exit();
         let mut stdout = Pipe::new(group.child.stdout.take().map(OwnedFd::from));
         let mut stderr = Pipe::new(group.child.stderr.take().map(OwnedFd::from));
         let status = loop {
@@ -125,10 +129,16 @@ impl<'f> Run<'f> {
             let sources = [
                 stdout.source(),
                 stderr.source(),
-                Some(exited.as_fd()),
+                exited.as_ref().map(AsFd::as_fd),
                 signals.source(),
             ];
-            let ready = wait(&sources, left).map_err(|e| failed(e.into()))?;
+            let seen_ended = exited.is_none() && group.has_ended().map_err(failed)?;
+            let longest = match (&exited, seen_ended) {
+                (Some(_), _) => left,
+                (None, false) => left.min(PAUSE),
+                (None, true) => Duration::ZERO,
+            };
+            let ready = wait(&sources, longest).map_err(|e| failed(e.into()))?;
             if ready[3] {
                 return Err(Error::Interrupted);
             }
@@ -144,7 +154,7 @@ impl<'f> Run<'f> {
             }
             // What it had printed before it ended is read first. What its children
             // print is not waited for.
-            if ready[2] && !ready[0] && !ready[1] {
+            if (ready[2] || seen_ended) && !ready[0] && !ready[1] {
                 break group.reap();
             }
         };
@@ -222,13 +232,24 @@ impl Group {
         })
     }
 
-    /// What is ready to be read once the program has ended.
-    fn exit(&self) -> io::Result<OwnedFd> {
+    /// What is ready to be read once the program has ended. None where the kernel, or
+    /// a seccomp profile, has no pidfd_open(2).
+    fn exit(&self) -> Option<OwnedFd> {
         // Until it is reaped its number is nobody else's.
-        let pid = i32::try_from(self.child.id()).ok();
-        let pid = pid.and_then(rustix::process::Pid::from_raw);
-        let pid = pid.ok_or(Errno::ESRCH)?;
-        Ok(pidfd_open(pid, PidfdFlags::empty())?)
+        let pid = i32::try_from(self.child.id()).ok()?;
+        let pid = rustix::process::Pid::from_raw(pid)?;
+        pidfd_open(pid, PidfdFlags::empty()).ok()
+    }
+
+    /// Whether the program has ended. It is not reaped.
+    fn has_ended(&self) -> io::Result<bool> {
+        let pid = i32::try_from(self.child.id()).map_err(|_| Errno::ESRCH)?;
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        match waitid(Id::Pid(Pid::from_raw(pid)), flags) {
+            Ok(status) => Ok(status != WaitStatus::StillAlive),
+            Err(Errno::EINTR) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
     }
 
     fn reap(&mut self) -> io::Result<ExitStatus> {

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::libc;
 use nix::sys::signal::Signal;
 
+use super::denied::deny;
 use crate::command::{Said, binary, program, run};
 use crate::installed::{install, own_root, set_mode};
 use crate::sandbox::sandboxed;
@@ -366,6 +368,29 @@ sandboxed! {
         assert!(ended.lasted < Duration::from_secs(15), "{:?}", ended.lasted);
         none_sleeps(&own);
         none_sleeps(&childs);
+    }
+}
+
+sandboxed! {
+    fn programs_run_where_pidfd_open_is_denied() {
+        own_root();
+        let sleep = long_sleep(1);
+        let denied = || {
+            let mut command = program();
+            deny(&mut command, libc::SYS_pidfd_open, libc::ENOSYS);
+            command.args(["ssh", "show", "--server"]);
+            timed_command(&mut command)
+        };
+        // What comes late and what comes at once are both read to the end.
+        for script in [format!("sleep 0.1\n{SERVER}"), format!("{sleep} &\n{SERVER}")] {
+            install("/usr/local/sbin/sshd", &script);
+            let ended = denied();
+            ended.said.code(0).says("60");
+            assert!(ended.lasted < Duration::from_secs(5), "{:?}", ended.lasted);
+        }
+        install("/usr/local/sbin/sshd", &long_sleep(2));
+        denied().said.code(1).complains("it did not end within 10 s and was killed");
+        none_sleeps(&long_sleep(2));
     }
 }
 
