@@ -24,6 +24,7 @@ use thiserror::Error;
 
 use crate::model::ProfileName;
 use crate::model::profile::{self, MAX_BYTES, ParseError, Parsed};
+use crate::programs;
 use crate::root::{FileError, Root};
 use crate::text::shell;
 
@@ -111,6 +112,14 @@ pub enum Error {
         .0.mend
     )]
     ExposedFolder(owner::Exposed),
+    /// systemctl(1) cannot be run, or gave no answer.
+    #[error("`systemctl {command}` failed")]
+    NoSystemctl {
+        /// Its arguments.
+        command: String,
+        /// The cause.
+        source: programs::Error,
+    },
     /// systemctl(1) failed.
     #[error("`systemctl {command}` failed: {message}")]
     Systemctl {

@@ -11,7 +11,6 @@ use std::time::Duration;
 use nix::sys::stat::FileStat;
 
 use super::Error;
-use crate::chain::chain;
 use crate::programs::{self, Output, Run, writable_by_others};
 use crate::root::Root;
 use crate::text::shell;
@@ -54,7 +53,7 @@ const JOB_WITHIN: Duration = Duration::from_secs(40);
 /// Has systemctl(1) do a job, on a machine that systemd runs.
 ///
 /// # Errors
-/// [`Error::Systemctl`], with what it said.
+/// [`Error::Systemctl`], with what it said, and [`Error::NoSystemctl`].
 pub fn systemctl(arguments: &[&str]) -> Result<(), Error> {
     let output = run_systemctl(arguments, |run| run.limit(JOB_WITHIN))?;
     succeeded(arguments, &output)
@@ -63,7 +62,7 @@ pub fn systemctl(arguments: &[&str]) -> Result<(), Error> {
 /// The same for a job that undoes another: no signal ends it, and it has less time.
 ///
 /// # Errors
-/// [`Error::Systemctl`], with what it said.
+/// [`Error::Systemctl`], with what it said, and [`Error::NoSystemctl`].
 pub fn systemctl_undo(arguments: &[&str]) -> Result<(), Error> {
     let output = run_systemctl(arguments, |run| run.ignoring_signals())?;
     succeeded(arguments, &output)
@@ -72,7 +71,7 @@ pub fn systemctl_undo(arguments: &[&str]) -> Result<(), Error> {
 /// Whether a unit is active now.
 ///
 /// # Errors
-/// [`Error::Systemctl`] if it cannot be told.
+/// [`Error::NoSystemctl`].
 pub fn is_active(unit: &str) -> Result<bool, Error> {
     let arguments = ["is-active", "--quiet", unit];
     let output = run_systemctl(&arguments, |run| run)?;
@@ -85,7 +84,10 @@ fn run_systemctl(
 ) -> Result<Output, Error> {
     programs::find("systemctl", None)
         .and_then(|found| with(Run::new(&found, arguments)).output())
-        .map_err(|e| failed(arguments, chain(&e)))
+        .map_err(|source| Error::NoSystemctl {
+            command: arguments.join(" "),
+            source,
+        })
 }
 
 fn succeeded(arguments: &[&str], output: &Output) -> Result<(), Error> {
@@ -93,14 +95,10 @@ fn succeeded(arguments: &[&str], output: &Output) -> Result<(), Error> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(failed(arguments, said.trim().replace('\n', " ")))
-}
-
-fn failed(arguments: &[&str], message: String) -> Error {
-    Error::Systemctl {
+    Err(Error::Systemctl {
         command: arguments.join(" "),
-        message,
-    }
+        message: said.trim().replace('\n', " "),
+    })
 }
 
 /// The unit file's text for a program.

@@ -22,6 +22,7 @@ use std::time::Duration;
 use keepalivectl::kernel::netns::NetNs;
 use keepalivectl::model::check::Verdict;
 use keepalivectl::model::{Profile, Settings, State};
+use keepalivectl::ops::enable::EnableReport;
 use keepalivectl::ops::time_to_drop::Question;
 use keepalivectl::ops::{self, apply, check, enable, measure, netns, paths, plan, profiles};
 use keepalivectl::root::Root;
@@ -95,7 +96,10 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
             let changed = changed && !dry_run;
             face.print_done(&report, changed, render::apply::people)?;
             let code = output::outcome(rearmed.map_or(0, sockets::not_done), changed);
-            Ok(rearmed.map_or(code, |rearmed| sockets::end(rearmed, code)))
+            Ok(output::end(
+                rearmed.and_then(|rearmed| rearmed.signal),
+                code,
+            ))
         }
         Command::Revert { dry_run, namespace } => {
             let report = ops::revert::revert(&root, &namespace.netns(), *dry_run)?;
@@ -104,11 +108,11 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
         }
         Command::Enable { name, now, dry_run } => {
             let report = enable::enable(&root, name, &options(*now, *dry_run))?;
-            face.print_done(&report, report.changed && !dry_run, render::enable::people)
+            enabled(&report, face)
         }
         Command::Disable { now, dry_run } => {
             let report = enable::disable(&root, &options(*now, *dry_run))?;
-            face.print_done(&report, report.changed && !dry_run, render::enable::people)
+            enabled(&report, face)
         }
         Command::Verify { namespace } => {
             let report = ops::verify::verify(&root, &namespace.netns())?;
@@ -120,6 +124,12 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
             face.print_done(&report, report.changed, render::apply::booted)
         }
     }
+}
+
+fn enabled(report: &EnableReport, face: &Face) -> Result<ExitCode, Failure> {
+    let changed = report.changed && !report.dry_run;
+    let code = face.print_done(report, changed, render::enable::people)?;
+    Ok(output::end(report.signal, code))
 }
 
 fn show(
@@ -185,7 +195,10 @@ fn apply_all(
         report.failed.saturating_add(not_done),
         changed || report.left_changed,
     );
-    Ok(rearmed.map_or(code, |rearmed| sockets::end(rearmed, code)))
+    Ok(output::end(
+        rearmed.and_then(|rearmed| rearmed.signal),
+        code,
+    ))
 }
 
 fn check(root: &Root, args: &args::Check, face: &Face) -> Result<ExitCode, Failure> {

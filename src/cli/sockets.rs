@@ -4,7 +4,6 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use keepalivectl::kernel::signals;
 use keepalivectl::model::Partial;
 use keepalivectl::ops::sockets::{
     self as job, Change, ChangeReport, Filter, Scope, SocketReport, Unseen,
@@ -47,16 +46,8 @@ fn change(
     let report = job::change(root, &scope, &filter, what, dry_run)?;
     let changed = report.changed > 0 && !how.dry_run;
     face.print_done(&report, changed, people)?;
-    Ok(end(&report, output::outcome(not_done(&report), false)))
-}
-
-/// Ends the program as it was asked to while sockets were changed; or goes on to
-/// its exit code.
-pub fn end(report: &ChangeReport, code: ExitCode) -> ExitCode {
-    if let Some(signal) = report.signal {
-        signals::end_by(signal);
-    }
-    code
+    let code = output::outcome(not_done(&report), false);
+    Ok(output::end(report.signal, code))
 }
 
 /// How many sockets, processes and namespaces were to be changed and may not be

@@ -17,6 +17,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use thiserror::Error;
 
 pub use find::{FOLDERS, Found, find};
@@ -91,7 +92,8 @@ pub enum Error {
         /// The most that it may print.
         limit: usize,
     },
-    /// A signal came, and the program was given up.
-    #[error("interrupted by a signal")]
-    Interrupted,
+    /// A signal came, and the program was given up. It is taken: the caller says so and
+    /// ends by it.
+    #[error("interrupted by {0}")]
+    Interrupted(Signal),
 }

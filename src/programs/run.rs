@@ -101,7 +101,7 @@ impl<'f> Run<'f> {
     /// Runs it and takes what it prints, whether it succeeds or not.
     ///
     /// A signal that would end this process, held back or not, ends the program
-    /// first. Where it is not held back, it then ends this process.
+    /// instead: whoever called for it says what became of the job first.
     ///
     /// # Errors
     /// [`Error::Run`], [`Error::TooSlow`], [`Error::TooMuch`] and
@@ -112,7 +112,7 @@ impl<'f> Run<'f> {
             program: program.clone(),
             source,
         };
-        // Dropped last: a signal that waits may end this process then.
+        // Dropped last: a signal that is not heeded may end this process then.
         let signals = Signals::watch(self.heeds_signals).map_err(|e| failed(e.into()))?;
         let limit = self.limit;
         let deadline = Instant::now() + limit;
@@ -139,8 +139,10 @@ impl<'f> Run<'f> {
                 (None, true) => Duration::ZERO,
             };
             let ready = wait(&sources, longest).map_err(|e| failed(e.into()))?;
-            if ready[3] {
-                return Err(Error::Interrupted);
+            if ready[3]
+                && let Some(signal) = signals.take()
+            {
+                return Err(Error::Interrupted(signal));
             }
             if ready[0] {
                 stdout.read().map_err(failed)?;
@@ -309,7 +311,6 @@ impl Pipe {
 }
 
 /// The signals that end this process, held back from this thread and watched for.
-/// None is taken: each still ends this process, once it is let through.
 struct Signals {
     watch: Option<SignalFd>,
     before: SigSet,
@@ -327,7 +328,10 @@ impl Signals {
         let counts = |signal: &Signal| ignored & (1 << (*signal as u64 - 1)) == 0;
         let set: SigSet = ending.into_iter().filter(counts).collect();
         let watch = match heeds {
-            true => Some(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC)?),
+            true => {
+                let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+                Some(SignalFd::with_flags(&set, flags)?)
+            }
             false => None,
         };
         let before = set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
@@ -336,6 +340,12 @@ impl Signals {
 
     fn source(&self) -> Option<BorrowedFd<'_>> {
         self.watch.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The signal that has come. None if another thread was sooner.
+    fn take(&self) -> Option<Signal> {
+        let told = self.watch.as_ref()?.read_signal().ok()??;
+        i32::try_from(told.ssi_signo).ok()?.try_into().ok()
     }
 }
 

@@ -70,11 +70,19 @@ fn timed_command(command: &mut Command) -> Ended {
 }
 
 impl Ended {
-    /// Ended by this signal, and at once.
+    /// Ended by this signal, and at once, when it had said so.
     #[track_caller]
-    fn by(&self, signal: Signal) {
+    fn by(self, signal: Signal) -> Said {
         assert_eq!(self.signal, Some(signal as i32), "{:?}", self.said);
         assert!(self.lasted < Duration::from_secs(5), "{:?}", self.lasted);
+        let said = format!("interrupted by {signal}");
+        let all = [&self.said.stderr, &self.said.stdout];
+        assert!(
+            all.iter().any(|text| text.contains(&said)),
+            "{:?}",
+            self.said
+        );
+        self.said
     }
 }
 
@@ -466,10 +474,42 @@ sandboxed! {
                 dropin.display(), seen.display()
             ),
         );
-        timed(SET_SERVER).by(Signal::SIGTERM);
+        timed(SET_SERVER).by(Signal::SIGTERM).complains("nothing is changed");
         assert!(fs::read_to_string(&seen).unwrap().contains("ClientAliveInterval 60"));
         assert!(!folder.exists(), "nothing is left half done");
         none_sleeps(&sleep);
+    }
+}
+
+sandboxed! {
+    fn ctrl_c_says_what_it_could_not_undo() {
+        own_root();
+        let dropin = server_files().join("10-keepalivectl.conf");
+        install(
+            "/usr/local/sbin/sshd",
+            &format!(
+                "if [ $1 = -t ]; then echo '# edited' >> {}; kill -INT $PPID; {}; fi\n{SERVER}",
+                dropin.display(), long_sleep(1)
+            ),
+        );
+        timed(SET_SERVER)
+            .by(Signal::SIGINT)
+            .complains(&format!("could not undo what was done: {} (it was changed meanwhile)", dropin.display()));
+        assert!(fs::read_to_string(&dropin).unwrap().contains("# edited"));
+    }
+}
+
+sandboxed! {
+    fn ctrl_c_while_the_server_is_told_says_that_the_files_are_changed() {
+        booted(&format!("[ $1 = is-active ] || {{ kill -INT $PPID; {}; }}\n", long_sleep(1)));
+        let folder = server_files();
+        install("/usr/local/sbin/sshd", SERVER);
+        timed(&format!("{SET_SERVER} --reload"))
+            .by(Signal::SIGINT)
+            .complains("the files are changed, but the running sshd could not be told")
+            .complains("`systemctl reload ssh.service` failed");
+        assert!(folder.join("10-keepalivectl.conf").exists());
+        none_sleeps(&long_sleep(1));
     }
 }
 
@@ -514,6 +554,7 @@ sandboxed! {
         // A shell tells of a signal by 128 and its number.
         assert_eq!(ended.said.code, 128 + Signal::SIGINT as i32, "{:?}", ended.said);
         assert!(ended.lasted < Duration::from_secs(8), "{:?}", ended.lasted);
+        ended.said.complains("nothing is changed").complains("interrupted by SIGINT");
         for file in [DROPIN, UNIT] {
             assert!(!Path::new(file).exists(), "{file}");
         }
@@ -533,11 +574,16 @@ sandboxed! {
              kill -INT $PPID\n{sleep}\n",
             binary(), other.display()
         ));
-        timed("enable ssh").by(Signal::SIGINT);
+        timed("enable ssh")
+            .by(Signal::SIGINT)
+            .says("is kept for boot")
+            .says("systemd has not read the changed files: run `systemctl daemon-reload`");
         let other = fs::read_to_string(other).unwrap();
         assert!(Path::new("/etc/keepalivectl/profiles/a.conf").exists(), "{other}");
         assert!(Path::new(DROPIN).exists(), "what is enabled is whole");
         assert!(Path::new(UNIT).exists());
+        timed("disable --now").by(Signal::SIGINT).says("No profile is kept for boot any more");
+        assert!(!Path::new(DROPIN).exists());
         none_sleeps(&sleep);
     }
 }
