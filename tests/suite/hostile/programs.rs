@@ -271,6 +271,45 @@ fn what_belongs_to_another_user_root_does_not_run_and_not_adopt() {
     assert_eq!(said.stderr.matches("chown").count(), 1, "{said:?}");
 }
 
+#[test]
+#[ignore = "needs root"]
+fn who_lacks_a_right_through_sudo_is_not_sent_to_sudo() {
+    let said = in_own_mnt(&format!(
+        "echo > /mnt/x.reg; chmod 600 /mnt/x.reg; chmod 755 /mnt
+         SUDO_USER=nobody SUDO_UID=65534 SUDO_GID=65534 {} ssh show --reg /mnt/x.reg",
+        binary()
+    ));
+    let said = said
+        .code(1)
+        .complains("cannot read /mnt/x.reg")
+        .complains("user nobody lacks the right");
+    assert!(!said.stderr.contains("sudo keepalivectl"), "{said:?}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_group_that_the_user_cannot_keep_is_named() {
+    let place = tempfile::tempdir().unwrap();
+    let ssh = place.path().join("ssh");
+    install(
+        ssh.to_str().unwrap(),
+        &format!("echo controlpath /mnt/home/\n{CLIENT}"),
+    );
+    let said = in_own_mnt(&format!(
+        "cp {} /mnt/keepalivectl; cp {} /mnt/ssh; mkdir -p /mnt/home/.ssh; echo > /mnt/home/.ssh/config
+         chown -R 65534:65534 /mnt/home; chgrp 12345 /mnt/home/.ssh/config
+         setpriv --reuid 65534 --regid 65534 --clear-groups \\
+             /mnt/keepalivectl ssh set client --interval 60 --count 3 --ssh /mnt/ssh",
+        binary(),
+        ssh.display()
+    ));
+    let said = said
+        .code(1)
+        .complains("its group, 12345, cannot be kept")
+        .complains("chgrp 65534 /mnt/home/.ssh/config");
+    assert!(!said.stderr.contains("chmod"), "{said:?}");
+}
+
 /// A tree in which somebody else's program would be the unit's.
 const TREE: &str = "mkdir -p /mnt/t/usr/local/bin /mnt/t/usr/lib/systemd
     cp /bin/true /mnt/t/usr/lib/systemd/systemd; k=/mnt/t/usr/local/bin/keepalivectl";
