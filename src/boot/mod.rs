@@ -24,6 +24,7 @@ use thiserror::Error;
 
 use crate::model::ProfileName;
 use crate::model::profile::{self, MAX_BYTES, ParseError, Parsed};
+use crate::programs;
 use crate::root::{FileError, Root};
 use crate::text::shell;
 
@@ -92,17 +93,16 @@ pub enum Error {
     },
     /// The installed program could be changed by others than root.
     #[error(
-        "{} {why}, and root alone may decide what runs at boot; install it properly with: {}",
-        path.display(),
-        install
+        "{} {why}, and root alone may decide what runs at boot; {mend}",
+        path.display()
     )]
     UnsafeProgram {
         /// The file or folder at fault.
         path: PathBuf,
         /// Who could write it.
         why: String,
-        /// The command that installs it properly.
-        install: String,
+        /// How to put it right.
+        mend: String,
     },
     /// A folder of what is kept for boot can be written by others than root.
     #[error(
@@ -112,6 +112,14 @@ pub enum Error {
         .0.mend
     )]
     ExposedFolder(owner::Exposed),
+    /// systemctl(1) cannot be run, or gave no answer.
+    #[error("`systemctl {command}` failed")]
+    NoSystemctl {
+        /// Its arguments.
+        command: String,
+        /// The cause.
+        source: programs::Error,
+    },
     /// systemctl(1) failed.
     #[error("`systemctl {command}` failed: {message}")]
     Systemctl {

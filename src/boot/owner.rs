@@ -7,10 +7,6 @@
 //!
 //! Who is not root can only make a tree of files of its own, which somebody else
 //! makes an image of. There this user and its own group count as root does.
-//!
-//! The root of a user namespace sees owners that have no number there, such as the
-//! machine's root, all as one number. Those are outside, and trusted as the kernel
-//! is: this root has no say over them.
 
 use std::path::{Path, PathBuf};
 
@@ -99,35 +95,10 @@ fn by_others(status: &FileStat) -> Option<String> {
         true => status.st_mode & !0o020,
         false => status.st_mode,
     };
-    match status.st_uid == own || is_outside(status.st_uid) {
+    match status.st_uid == own {
         true => writable_by_others(mode, 0),
         false => writable_by_others(mode, status.st_uid),
     }
-}
-
-/// Whether a number stands for all users that this user namespace has none for.
-fn is_outside(user: u32) -> bool {
-    let read = |path: &str| {
-        let content = Root::machine().read(path, 1 << 16).ok()??;
-        String::from_utf8(content.bytes).ok()
-    };
-    let overflow = read("/proc/sys/kernel/overflowuid");
-    let is_overflow = overflow.is_some_and(|number| number.trim().parse() == Ok(user));
-    is_overflow && read("/proc/self/uid_map").is_some_and(|map| !is_mapped(&map, user))
-}
-
-/// Whether a user namespace with this map (user_namespaces(7)) has a user of this
-/// number.
-fn is_mapped(map: &str, user: u32) -> bool {
-    map.lines().any(|line| {
-        let mut numbers = line.split_whitespace().map(str::parse::<u64>);
-        match (numbers.next(), numbers.nth(1)) {
-            (Some(Ok(first)), Some(Ok(count))) => {
-                (first..first.saturating_add(count)).contains(&u64::from(user))
-            }
-            _ => false,
-        }
-    })
 }
 
 fn mend(path: &Path, status: &FileStat) -> String {
@@ -136,20 +107,5 @@ fn mend(path: &Path, status: &FileStat) -> String {
         (true, 0) => format!("sudo chmod go-w {path}"),
         (true, _) => format!("chmod go-w {path}"),
         (false, _) => format!("sudo chown root:root {path} && sudo chmod go-w {path}"),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_map_says_who_is_inside() {
-        let all = "         0          0 4294967295\n";
-        assert!(is_mapped(all, 65534));
-        let some = "0 1000 1\n1 100000 65533\n";
-        assert!(is_mapped(some, 0) && is_mapped(some, 65533));
-        assert!(!is_mapped(some, 65534));
-        assert!(!is_mapped("", 0));
     }
 }

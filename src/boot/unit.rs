@@ -11,7 +11,6 @@ use std::time::Duration;
 use nix::sys::stat::FileStat;
 
 use super::Error;
-use crate::chain::chain;
 use crate::programs::{self, Output, Run, writable_by_others};
 use crate::root::Root;
 use crate::text::shell;
@@ -54,7 +53,7 @@ const JOB_WITHIN: Duration = Duration::from_secs(40);
 /// Has systemctl(1) do a job, on a machine that systemd runs.
 ///
 /// # Errors
-/// [`Error::Systemctl`], with what it said.
+/// [`Error::Systemctl`], with what it said, and [`Error::NoSystemctl`].
 pub fn systemctl(arguments: &[&str]) -> Result<(), Error> {
     let output = run_systemctl(arguments, |run| run.limit(JOB_WITHIN))?;
     succeeded(arguments, &output)
@@ -63,7 +62,7 @@ pub fn systemctl(arguments: &[&str]) -> Result<(), Error> {
 /// The same for a job that undoes another: no signal ends it, and it has less time.
 ///
 /// # Errors
-/// [`Error::Systemctl`], with what it said.
+/// [`Error::Systemctl`], with what it said, and [`Error::NoSystemctl`].
 pub fn systemctl_undo(arguments: &[&str]) -> Result<(), Error> {
     let output = run_systemctl(arguments, |run| run.ignoring_signals())?;
     succeeded(arguments, &output)
@@ -72,7 +71,7 @@ pub fn systemctl_undo(arguments: &[&str]) -> Result<(), Error> {
 /// Whether a unit is active now.
 ///
 /// # Errors
-/// [`Error::Systemctl`] if it cannot be told.
+/// [`Error::NoSystemctl`].
 pub fn is_active(unit: &str) -> Result<bool, Error> {
     let arguments = ["is-active", "--quiet", unit];
     let output = run_systemctl(&arguments, |run| run)?;
@@ -85,7 +84,10 @@ fn run_systemctl(
 ) -> Result<Output, Error> {
     programs::find("systemctl", None)
         .and_then(|found| with(Run::new(&found, arguments)).output())
-        .map_err(|e| failed(arguments, chain(&e)))
+        .map_err(|source| Error::NoSystemctl {
+            command: arguments.join(" "),
+            source,
+        })
 }
 
 fn succeeded(arguments: &[&str], output: &Output) -> Result<(), Error> {
@@ -93,14 +95,10 @@ fn succeeded(arguments: &[&str], output: &Output) -> Result<(), Error> {
         return Ok(());
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    Err(failed(arguments, said.trim().replace('\n', " ")))
-}
-
-fn failed(arguments: &[&str], message: String) -> Error {
-    Error::Systemctl {
+    Err(Error::Systemctl {
         command: arguments.join(" "),
-        message,
-    }
+        message: said.trim().replace('\n', " "),
+    })
 }
 
 /// The unit file's text for a program.
@@ -127,10 +125,24 @@ fn install_command(root: &Root, running: &Path) -> String {
     )
 }
 
-/// The command that puts right what is there and wrong.
-fn mend_command(path: &Path) -> String {
-    let path = shell::operand(path);
-    format!("sudo chown root:root {path} && sudo chmod go-w,a+rx {path}")
+/// How to put right what keeps a program from being run. What others could write into
+/// a file is theirs for good: root must not make it its own.
+fn mend(root: &Root, program: &Path, running: &Path, fault: &Fault<'_>) -> String {
+    let at = root.display(fault.path);
+    let quoted = shell::operand(&at);
+    match (fault.path == program, fault.writable) {
+        (true, _) if at != running => {
+            let install = install_command(root, running);
+            format!("install it properly with: {install}")
+        }
+        (true, true) => {
+            "its content cannot be trusted: remove it, and install it again from its source"
+                .to_owned()
+        }
+        _ => format!(
+            "put it right with: sudo chown -h root:root {quoted} && sudo chmod go-w,a+rx {quoted}"
+        ),
+    }
 }
 
 /// The installed program in a tree, with all links resolved. `running` is the
@@ -140,7 +152,6 @@ fn mend_command(path: &Path) -> String {
 /// [`Error::NotInstalled`], or [`Error::UnsafeProgram`] if the file or a folder
 /// on its way can be written by others than root.
 pub fn program(root: &Root, running: &Path) -> Result<PathBuf, Error> {
-    let install = install_command(root, running);
     let mut found = None;
     for dir in INSTALL_DIRS {
         found = root.resolve(Path::new(dir).join(PROGRAM))?;
@@ -149,20 +160,18 @@ pub fn program(root: &Root, running: &Path) -> Result<PathBuf, Error> {
         }
     }
     let Some((program, chain)) = found else {
+        let install = install_command(root, running);
         return Err(Error::NotInstalled { install });
     };
-    let unsafe_program = |path: &Path, why: String| Error::UnsafeProgram {
-        path: root.display(path),
-        why,
-        install: match path == program && root.display(path) != running {
-            true => install.clone(),
-            false => mend_command(&root.display(path)),
-        },
-    };
-    match unsafe_to_run(&program, &chain) {
-        Some((path, why)) => Err(unsafe_program(path, why)),
-        None => Ok(program),
+    if let Some(fault) = unsafe_to_run(&program, &chain) {
+        let mend = mend(root, &program, running, &fault);
+        return Err(Error::UnsafeProgram {
+            path: root.display(fault.path),
+            why: fault.why,
+            mend,
+        });
     }
+    Ok(program)
 }
 
 /// Whether the unit may run a program that is there: the file or folder at
@@ -182,7 +191,7 @@ pub(super) fn fault_of(root: &Root, program: &Path) -> Result<Option<String>, Er
         return Ok(None);
     };
     let fault = unsafe_to_run(&real, &chain);
-    Ok(fault.map(|(path, why)| format!("{} {why}", root.display(path).display())))
+    Ok(fault.map(|Fault { path, why, .. }| format!("{} {why}", root.display(path).display())))
 }
 
 /// The installed programs, with all links resolved.
@@ -195,24 +204,38 @@ fn candidates(root: &Root) -> Result<Vec<PathBuf>, Error> {
     Ok(found)
 }
 
-/// What keeps a program from being run at boot, with the file or folder at
-/// fault. `chain` is the status of each folder on its way and of itself.
-fn unsafe_to_run<'p>(program: &'p Path, chain: &[FileStat]) -> Option<(&'p Path, String)> {
+/// What keeps a program from being run at boot.
+struct Fault<'p> {
+    /// The file or folder at fault.
+    path: &'p Path,
+    why: String,
+    /// Whether others than root can write it.
+    writable: bool,
+}
+
+/// What keeps a program from being run at boot. `chain` is the status of each folder
+/// on its way and of itself.
+fn unsafe_to_run<'p>(program: &'p Path, chain: &[FileStat]) -> Option<Fault<'p>> {
+    let fault = |path, why: &str, writable| Fault {
+        path,
+        why: why.to_owned(),
+        writable,
+    };
     let mut folders: Vec<&Path> = program.ancestors().collect();
     folders.reverse();
     for (path, status) in folders.iter().zip(chain) {
         if let Some(why) = writable_by_others(status.st_mode, status.st_uid) {
-            return Some((path, why));
+            return Some(fault(path, &why, true));
         }
     }
     if let Some(at) = cannot_run(chain) {
-        let why = "cannot be run by the unit's own user".to_owned();
-        return Some((folders[at], why));
+        let why = "cannot be run by the unit's own user";
+        return Some(fault(folders[at], why, false));
     }
     let plain = |b: u8| b.is_ascii_alphanumeric() || b"/._+-".contains(&b);
     if !program.to_string_lossy().bytes().all(plain) {
-        let why = "has a name that a unit file would read in its own way".to_owned();
-        return Some((program, why));
+        let why = "has a name that a unit file would read in its own way";
+        return Some(fault(program, why, false));
     }
     None
 }

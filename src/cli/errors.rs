@@ -12,7 +12,8 @@ use keepalivectl::root::FileError;
 use keepalivectl::ssh;
 use keepalivectl::text::{line, shell};
 use nix::errno::Errno;
-use nix::unistd::geteuid;
+use nix::libc;
+use nix::unistd::{Gid, getegid, geteuid, getgroups};
 
 /// Prints an error with its causes, then the advice.
 pub fn explain(error: &ops::Error) {
@@ -70,7 +71,7 @@ fn advice(error: &(dyn Error + 'static)) -> Vec<String> {
         ];
     }
     if not_permitted || denied {
-        return vec![format!("run it as root: sudo {}", command_line())];
+        return vec![as_root()];
     }
     Vec::new()
 }
@@ -85,7 +86,7 @@ fn lab_advice(cause: &io::Error) -> Vec<String> {
             ]
         }
         Some(Errno::EPERM | Errno::EACCES) => vec![
-            format!("run it as root: sudo {}", command_line()),
+            as_root(),
             "or allow user namespaces: kernel.unprivileged_userns_clone=1, or \
              kernel.apparmor_restrict_unprivileged_userns=0"
                 .to_owned(),
@@ -148,16 +149,17 @@ fn refused_advice(command: &str, message: &str) -> Option<String> {
     // It may not read its own keys. A file that is named is read as the user.
     let own_files = command.starts_with("sshd") && !command.contains(" -f ");
     let unprivileged = own_files && !geteuid().is_root();
-    unprivileged.then(|| format!("run it as root: sudo {}", command_line()))
+    unprivileged.then(|| as_root())
 }
 
 /// How to find out why a program does not answer.
 fn no_answer_advice(command: &str, in_match_exec: bool) -> String {
     match (in_match_exec, command.starts_with("ssh ")) {
         (true, _) => "make that command end, or leave that file out with -F FILE".to_owned(),
+        // What comes after `--` is no option.
         (false, true) => format!(
-            "a Match exec or CanonicalizeHostname may wait for something: {} -vvv",
-            command
+            "a Match exec or CanonicalizeHostname may wait for something: {}",
+            command.replacen("ssh ", "ssh -vvv ", 1)
         ),
         (false, false) => format!("to see what it waits for: sudo {command} -ddd"),
     }
@@ -175,12 +177,30 @@ fn owner_advice(error: &FileError) -> Option<String> {
     if !refused || !users || geteuid().is_root() {
         return None;
     }
-    let owner = path.metadata().map(|status| status.uid());
+    let status = path.metadata();
     let path = shell::operand(path);
-    Some(match owner {
-        Ok(owner) if owner == geteuid().as_raw() => format!("chmod u+rw {path}"),
-        _ => format!("if it belongs to another user: sudo chown \"$USER:\" {path}"),
+    Some(match status {
+        Ok(status) if status.uid() != geteuid().as_raw() => chown_advice(&path),
+        Err(_) => chown_advice(&path),
+        // fchown(2), where the mode does not count.
+        Ok(status) if source.raw_os_error() == Some(libc::EPERM) && !is_own_group(status.gid()) => {
+            format!(
+                "its group, {}, cannot be kept, as the user is not in it: chgrp {} {path}",
+                status.gid(),
+                getegid()
+            )
+        }
+        Ok(_) => format!("chmod u+rw {path}"),
     })
+}
+
+fn chown_advice(path: &str) -> String {
+    format!("if it belongs to another user: sudo chown \"$USER:\" {path}")
+}
+
+fn is_own_group(group: u32) -> bool {
+    let others = getgroups().unwrap_or_default();
+    group == getegid().as_raw() || others.contains(&Gid::from_raw(group))
 }
 
 /// What else can be done where no settings help.
@@ -221,8 +241,37 @@ fn kernel_error<'e>(link: &'e (dyn Error + 'static)) -> Option<&'e kernel::Error
     link.downcast_ref()
 }
 
+/// That root may do it. Through sudo a user's own files are that user's all the same.
+fn as_root() -> String {
+    let own = geteuid();
+    let called_sudo = std::env::var("SUDO_UID")
+        .ok()
+        .and_then(|uid| uid.parse().ok());
+    match called_sudo == Some(own.as_raw()) {
+        true => format!(
+            "through sudo too it is done as the user who called it, and user {} lacks the right: \
+             change whose it is or its mode, or take a copy that is the user's",
+            std::env::var("SUDO_USER").unwrap_or_else(|_| own.to_string())
+        ),
+        false => format!("run it as root: sudo {}", command_line()),
+    }
+}
+
 /// What was typed.
 fn command_line() -> String {
     let typed = std::env::args_os().skip(1);
     shell::command(std::iter::once("keepalivectl".into()).chain(typed))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_option_comes_before_the_host() {
+        let advice = no_answer_advice("ssh -G -F f -- ssh", false);
+        assert!(advice.ends_with(": ssh -vvv -G -F f -- ssh"), "{advice}");
+        let advice = no_answer_advice("sshd -T", false);
+        assert!(advice.ends_with(": sudo sshd -T -ddd"), "{advice}");
+    }
 }

@@ -23,6 +23,7 @@ use keepalivectl::kernel::netns::NetNs;
 use keepalivectl::kernel::signals;
 use keepalivectl::model::check::Verdict;
 use keepalivectl::model::{Profile, Settings, State};
+use keepalivectl::ops::enable::EnableReport;
 use keepalivectl::ops::time_to_drop::Question;
 use keepalivectl::ops::{self, apply, check, enable, measure, netns, paths, plan, profiles};
 use keepalivectl::root::Root;
@@ -100,7 +101,10 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
             let not_done = sockets::not_rearmed(rearmed, report.rearm_error.as_deref());
             drop(held);
             let code = output::outcome(not_done, changed);
-            Ok(rearmed.map_or(code, |rearmed| sockets::end(rearmed, code)))
+            Ok(output::end(
+                rearmed.and_then(|rearmed| rearmed.signal),
+                code,
+            ))
         }
         Command::Revert { dry_run, namespace } => {
             let report = ops::revert::revert(&root, &namespace.netns(), *dry_run)?;
@@ -109,11 +113,11 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
         }
         Command::Enable { name, now, dry_run } => {
             let report = enable::enable(&root, name, &options(*now, *dry_run))?;
-            face.print_done(&report, report.changed && !dry_run, render::enable::people)
+            enabled(&report, face)
         }
         Command::Disable { now, dry_run } => {
             let report = enable::disable(&root, &options(*now, *dry_run))?;
-            face.print_done(&report, report.changed && !dry_run, render::enable::people)
+            enabled(&report, face)
         }
         Command::Verify { namespace } => {
             let report = ops::verify::verify(&root, &namespace.netns())?;
@@ -125,6 +129,12 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
             face.print_done(&report, report.changed, render::apply::booted)
         }
     }
+}
+
+fn enabled(report: &EnableReport, face: &Face) -> Result<ExitCode, Failure> {
+    let changed = report.changed && !report.dry_run;
+    let code = face.print_done(report, changed, render::enable::people)?;
+    Ok(output::end(report.signal, code))
 }
 
 fn show(
@@ -192,7 +202,10 @@ fn apply_all(
         report.failed.saturating_add(not_done),
         changed || report.left_changed,
     );
-    Ok(rearmed.map_or(code, |rearmed| sockets::end(rearmed, code)))
+    Ok(output::end(
+        rearmed.and_then(|rearmed| rearmed.signal),
+        code,
+    ))
 }
 
 fn check(root: &Root, args: &args::Check, face: &Face) -> Result<ExitCode, Failure> {

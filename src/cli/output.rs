@@ -3,6 +3,7 @@
 use std::io::{self, BufWriter, ErrorKind, Write};
 use std::process::ExitCode;
 
+use keepalivectl::kernel::signals::{self, Signal};
 use keepalivectl::{ops, text};
 use serde::Serialize;
 
@@ -43,11 +44,12 @@ impl Failure {
         let code = match self {
             Failure::Job(e) => {
                 errors::explain(&e);
-                match e {
+                let code = match &e {
                     e if e.left_changed() => LEFT_CHANGED,
                     e if e.is_wrong_input() => WRONG_INPUT,
                     _ => FAILED,
-                }
+                };
+                return end(e.signal(), code.into());
             }
             Failure::Output { cause, changed } => {
                 let done = if changed { "it is done, but " } else { "" };
@@ -68,6 +70,15 @@ pub fn outcome(failed: usize, changed: bool) -> ExitCode {
         (_, false) => FAILED,
     }
     .into()
+}
+
+/// Ends the program by the signal that interrupted a job, now that all is said; or
+/// goes on to its exit code.
+pub fn end(signal: Option<Signal>, code: ExitCode) -> ExitCode {
+    if let Some(signal) = signal {
+        signals::end_by(signal);
+    }
+    code
 }
 
 impl Face {

@@ -52,16 +52,7 @@ fn change(
     face.print_done(&report, changed, people)?;
     let code = output::outcome(not_done(&report), false);
     drop(held);
-    Ok(end(&report, code))
-}
-
-/// Ends the program as it was asked to while sockets were changed; or goes on to
-/// its exit code.
-pub fn end(report: &ChangeReport, code: ExitCode) -> ExitCode {
-    if let Some(signal) = report.signal {
-        signals::end_by(signal);
-    }
-    code
+    Ok(output::end(report.signal, code))
 }
 
 /// The same of `apply --rearm`, which may not have come to the sockets.

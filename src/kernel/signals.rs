@@ -3,7 +3,6 @@
 //! Ctrl-C between two writes would leave a mix. Held, it ends the program when
 //! the change is whole. SIGKILL cannot be held; `guard.rs` is for that.
 
-use std::fs;
 use std::io;
 use std::sync::OnceLock;
 
@@ -11,6 +10,7 @@ use nix::sys::signal::{SigSet, SigmaskHow, raise};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 
 use super::Error;
+use crate::programs::ignored_signals;
 
 pub use nix::sys::signal::Signal;
 
@@ -63,7 +63,7 @@ impl Requests {
     /// # Errors
     /// [`Error::Guard`] if the kernel refuses (`signalfd(2)`).
     pub fn listen() -> Result<Requests, Error> {
-        let ignored = ignored();
+        let ignored = ignored_signals();
         let counts = |signal: &Signal| ignored & (1 << (*signal as u64 - 1)) == 0;
         let asking: SigSet = [
             Signal::SIGINT,
@@ -97,15 +97,6 @@ impl Requests {
         }
         self.come.get().copied()
     }
-}
-
-/// The signals that this process ignores, one bit each. Held back, they come all the
-/// same.
-fn ignored() -> u64 {
-    let status = fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
-    let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
-    mask.unwrap_or_default()
 }
 
 /// Ends this process by a signal that was held back, so that whoever started it

@@ -78,6 +78,9 @@ impl<F> Work<F> {
     }
 }
 
+/// The place of a process, and what was found.
+type Answer<T> = (usize, Option<T>);
+
 /// One thread, as its watcher sees it.
 struct Worker {
     progress: Arc<Progress>,
@@ -143,7 +146,7 @@ where
     Ok(collect(&work, workers, (&sender, &results), stop))
 }
 
-fn start<T, F>(work: &Arc<Work<F>>, results: &Sender<(usize, Option<T>)>) -> io::Result<Worker>
+fn start<T, F>(work: &Arc<Work<F>>, results: &Sender<Answer<T>>) -> io::Result<Worker>
 where
     T: Send + 'static,
     F: Fn(i32, &Progress) -> T + Send + Sync + 'static,
@@ -176,7 +179,7 @@ where
 fn collect<T, F>(
     work: &Arc<Work<F>>,
     mut workers: Vec<Worker>,
-    (sender, results): (&Sender<(usize, Option<T>)>, &Receiver<(usize, Option<T>)>),
+    (sender, results): (&Sender<Answer<T>>, &Receiver<Answer<T>>),
     stop: &dyn Fn() -> bool,
 ) -> Vec<Option<T>>
 where

@@ -97,7 +97,7 @@ pub struct ApplyReport {
     /// What became of the open connections, if they were to follow.
     pub rearmed: Option<Box<ChangeReport>>,
     /// Why they could not be looked at, if so: the settings are in force all the same.
-    pub rearm_error: Option<String>,
+    pub rearm_error: Option<Box<str>>,
     /// What they add up to.
     pub time_to_drop: TimeToDropIdle,
     /// What is worth knowing.
@@ -186,7 +186,7 @@ pub fn apply(
         let scope = Scope::One(netns.clone());
         let (rearmed, error) = wanted.rearm(root, &scope, dry_run)?;
         report.rearmed = rearmed.map(Box::new);
-        report.rearm_error = error;
+        report.rearm_error = error.map(Into::into);
     }
     Ok(report)
 }

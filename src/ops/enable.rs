@@ -12,8 +12,9 @@ use crate::boot::lock::{self, Lock};
 use crate::boot::next::{Next, Sources};
 use crate::boot::{dropin, owner, unit};
 use crate::chain::chain;
+use crate::kernel::signals::{self, Signal};
 use crate::kernel::turn::{self, Turn};
-use crate::kernel::{keepalive, netns, signals};
+use crate::kernel::{keepalive, netns};
 use crate::model::{Profile, ProfileName, Settings, Values};
 use crate::root::Root;
 
@@ -49,6 +50,9 @@ pub struct EnableReport {
     pub next_boot: Next,
     /// What `--now` put in force.
     pub now: Option<ApplyReport>,
+    /// The signal that came before systemd was told, by which the program is to end.
+    #[serde(skip)]
+    pub signal: Option<Signal>,
     /// What is worth knowing.
     pub warnings: Vec<String>,
 }
@@ -104,6 +108,7 @@ struct KeepPlan {
     next_boot: Next,
     /// What `--now` asks for.
     now: Option<apply::Plan>,
+    signal: Option<Signal>,
     warnings: Vec<String>,
 }
 
@@ -145,6 +150,7 @@ fn plan_enable(root: &Root, profile: Profile, options: &Options) -> Result<KeepP
         files,
         now,
         next_boot,
+        signal: None,
         profile: Some(profile),
         warnings,
     })
@@ -187,6 +193,7 @@ fn plan_disable(root: &Root, options: &Options) -> Result<KeepPlan> {
         files,
         now,
         next_boot,
+        signal: None,
         warnings,
     })
 }
@@ -230,6 +237,7 @@ fn run(
         changes: plan.files.changes(root),
         next_boot: plan.next_boot,
         now,
+        signal: plan.signal,
         warnings: plan.warnings,
     })
 }
@@ -265,8 +273,11 @@ fn carry_out(
         None => {
             // All is written: nobody has to wait for systemd.
             drop(lock);
-            let told = tell_systemd(&plan);
-            plan.warnings.extend(told.err().map(|e| e.to_string()));
+            if let Err(e) = tell_systemd(&plan) {
+                plan.signal = e.signal();
+                let told = "systemd has not read the changed files: run `systemctl daemon-reload`";
+                plan.warnings.push(format!("{told} ({})", chain(&e)));
+            }
         }
     }
     Ok(plan)
@@ -316,7 +327,12 @@ fn tell_systemd(plan: &KeepPlan) -> Result<()> {
     if plan.now.is_some() {
         // Before its file is forgotten. That it was never started is no
         // failure.
-        let _ = unit::systemctl(&["stop", unit::NAME]);
+        let stopped = unit::systemctl(&["stop", unit::NAME]).map_err(Error::from);
+        if let Err(e) = stopped
+            && e.signal().is_some()
+        {
+            return Err(e);
+        }
     }
     Ok(unit::systemctl(&["daemon-reload"])?)
 }

@@ -27,12 +27,15 @@ use std::path::PathBuf;
 use serde::Serialize;
 use thiserror::Error;
 
+use crate::chain::causes;
 use crate::kernel;
 use crate::kernel::netns::NetNs;
+use crate::kernel::signals::Signal;
 use crate::model::path::Path;
 use crate::model::plan::Impossible;
 use crate::model::time_to_drop::{Idle, LimitsError, UserTimeoutError, idle};
 use crate::model::{Hz, Partial, ProfileName, Setting, Settings, SettingsError, Values};
+use crate::programs;
 use crate::root::{FileError, Root};
 
 /// What a job failed of.
@@ -222,6 +225,21 @@ impl Error {
             Error::Undone(cause) => cause.left_changed(),
             _ => false,
         }
+    }
+
+    /// The signal that it was interrupted by. It is taken: the caller says what became
+    /// of the job, and then ends by it.
+    pub fn signal(&self) -> Option<Signal> {
+        causes(self).find_map(|link| {
+            let boxed = || link.downcast_ref::<Box<programs::Error>>();
+            match link
+                .downcast_ref()
+                .or_else(|| boxed().map(|boxed| &**boxed))
+            {
+                Some(programs::Error::Interrupted(signal)) => Some(*signal),
+                _ => None,
+            }
+        })
     }
 
     /// Whether what was asked for can never be, on any machine.

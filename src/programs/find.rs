@@ -11,6 +11,7 @@ use nix::errno::Errno;
 use nix::unistd::geteuid;
 
 use super::Error;
+use super::owner::{is_roots_sticky, writable_by_others};
 use crate::text::shell::quote;
 
 /// Where root's programs are, in the order of root's usual PATH. The last two are
@@ -158,36 +159,19 @@ fn judge(program: &Path, at: &Path, status: &Metadata) -> Result<(), Error> {
             program: program.to_owned(),
             at: at.to_owned(),
             why,
-            mend: mend(at, status.is_symlink()),
+            mend: mend(at, status.is_dir()),
         }),
     }
 }
 
-fn is_roots_sticky(mode: u32, owner: u32) -> bool {
-    owner == 0 && mode & 0o1002 == 0o1000
-}
-
-/// The command that makes a file, a folder or a link root's own.
-fn mend(at: &Path, is_link: bool) -> String {
+/// How to make the way to a program root's own. What others could write into a file,
+/// or have a link lead to, is theirs for good: root must not make it its own.
+fn mend(at: &Path, is_folder: bool) -> String {
+    if !is_folder {
+        return "its content cannot be trusted: remove it, or install it again".to_owned();
+    }
     let at = quote(at.as_os_str());
-    match is_link {
-        true => format!("sudo chown -h root:root {at}"),
-        false => format!("sudo chown root:root {at} && sudo chmod go-w {at}"),
-    }
-}
-
-/// Says who else than root can write a file or folder of this mode and ownership.
-pub fn writable_by_others(mode: u32, owner: u32) -> Option<String> {
-    if owner != 0 {
-        return Some(format!("belongs to user {owner}"));
-    }
-    if mode & 0o002 != 0 {
-        return Some("can be written by everybody".to_owned());
-    }
-    if mode & 0o020 != 0 {
-        return Some("can be written by its group".to_owned());
-    }
-    None
+    format!("mend it with: sudo chown -h root:root {at} && sudo chmod go-w {at}")
 }
 
 #[cfg(test)]
@@ -195,20 +179,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_root_may_write_what_root_runs() {
-        assert_eq!(writable_by_others(0o100_755, 0), None);
-        assert!(writable_by_others(0o100_775, 0).is_some());
-        assert!(writable_by_others(0o100_755, 1000).is_some());
-        assert!(writable_by_others(0o42_775, 0).is_some());
-        assert!(writable_by_others(0o41_777, 0).is_some());
-        assert!(is_roots_sticky(0o41_775, 0));
-        assert!(!is_roots_sticky(0o41_777, 0));
-        assert!(!is_roots_sticky(0o41_775, 1000));
-    }
-
-    #[test]
     fn the_command_that_mends_is_quoted() {
-        let mend = mend(Path::new("/a b;c"), false);
+        let mend = mend(Path::new("/a b;c"), true);
         assert!(mend.ends_with("chmod go-w '/a b;c'"));
     }
 }

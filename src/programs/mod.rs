@@ -4,19 +4,25 @@
 //! Root runs a program only from a fixed folder or by a path that was given, and
 //! only if nobody but root can change it. A plain user's own PATH counts, because
 //! the program has that user's rights and no more. Each program runs in a session
-//! of its own, with a time limit and a limited output, and is ended with its
-//! children when it is given up.
+//! of its own, with a time limit and a limited output. When it is given up it is killed,
+//! with all that is in its process group: a child that began a session of its own
+//! goes on, as a daemon does.
 
+mod environment;
 mod find;
+mod owner;
 mod run;
 
 use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use nix::sys::signal::Signal;
 use thiserror::Error;
 
-pub use find::{FOLDERS, Found, find, writable_by_others};
+pub use find::{FOLDERS, Found, find};
+pub use owner::writable_by_others;
+pub(crate) use run::ignored_signals;
 pub use run::{Output, Run};
 
 /// The time within which a program that is only asked must answer.
@@ -38,7 +44,7 @@ pub enum Error {
     },
     /// Others than root could have changed it.
     #[error(
-        "root does not run {}: {} {why}; mend it with: {mend}",
+        "root does not run {}: {} {why}; {mend}",
         program.display(),
         at.display()
     )]
@@ -49,7 +55,7 @@ pub enum Error {
         at: PathBuf,
         /// Who could change it.
         why: String,
-        /// The command that mends it.
+        /// How to mend it.
         mend: String,
     },
     /// What was given is called otherwise: who may only choose a program shall not
@@ -87,7 +93,8 @@ pub enum Error {
         /// The most that it may print.
         limit: usize,
     },
-    /// A signal came, and the program was given up.
-    #[error("interrupted by a signal")]
-    Interrupted,
+    /// A signal came, and the program was given up. It is taken: the caller says so and
+    /// ends by it.
+    #[error("interrupted by {0}")]
+    Interrupted(Signal),
 }

@@ -14,11 +14,15 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::prctl::set_pdeathsig;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal, killpg};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::{Pid, geteuid, getpid, getppid, setsid};
 use rustix::process::{PidfdFlags, pidfd_open};
 
-use super::find::{FOLDERS, Found};
-use super::{ANSWER_WITHIN, Error, MOST_OUTPUT};
+use super::find::Found;
+use super::{ANSWER_WITHIN, Error, MOST_OUTPUT, environment};
+
+/// Where nothing tells that a program has ended, it is looked at this often.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// What a run printed, and how it ended.
 #[derive(Debug)]
@@ -40,6 +44,7 @@ pub struct Run<'f> {
     stdin: Option<OwnedFd>,
     limit: Duration,
     heeds_signals: bool,
+    keeps_environment: bool,
 }
 
 impl<'f> Run<'f> {
@@ -53,6 +58,7 @@ impl<'f> Run<'f> {
             stdin: None,
             limit: ANSWER_WITHIN,
             heeds_signals: true,
+            keeps_environment: false,
         }
     }
 
@@ -77,6 +83,14 @@ impl<'f> Run<'f> {
         self
     }
 
+    /// With the variables of this process, but for what steers what else is loaded or
+    /// run: root's runs find none of them otherwise.
+    #[must_use]
+    pub fn keeping_environment(mut self, keeps: bool) -> Run<'f> {
+        self.keeps_environment = keeps;
+        self
+    }
+
     /// Goes on when a signal comes: for what undoes a change.
     #[must_use]
     pub fn ignoring_signals(mut self) -> Run<'f> {
@@ -87,23 +101,23 @@ impl<'f> Run<'f> {
     /// Runs it and takes what it prints, whether it succeeds or not.
     ///
     /// A signal that would end this process, held back or not, ends the program
-    /// first. Where it is not held back, it then ends this process.
+    /// instead: whoever called for it says what became of the job first.
     ///
     /// # Errors
     /// [`Error::Run`], [`Error::TooSlow`], [`Error::TooMuch`] and
-    /// [`Error::Interrupted`]; its processes are killed then.
+    /// [`Error::Interrupted`]; its process group is killed then.
     pub fn output(self) -> Result<Output, Error> {
         let program = self.found.called.clone();
         let failed = |source: io::Error| Error::Run {
             program: program.clone(),
             source,
         };
-        // Dropped last: a signal that waits may end this process then.
+        // Dropped last: a signal that is not heeded may end this process then.
         let signals = Signals::watch(self.heeds_signals).map_err(|e| failed(e.into()))?;
         let limit = self.limit;
         let deadline = Instant::now() + limit;
         let mut group = Group::start(self.command()).map_err(failed)?;
-        let exited = group.exit().map_err(failed)?;
+        let exited = group.exit();
         let mut stdout = Pipe::new(group.child.stdout.take().map(OwnedFd::from));
         let mut stderr = Pipe::new(group.child.stderr.take().map(OwnedFd::from));
         let status = loop {
@@ -115,12 +129,20 @@ impl<'f> Run<'f> {
             let sources = [
                 stdout.source(),
                 stderr.source(),
-                Some(exited.as_fd()),
+                exited.as_ref().map(AsFd::as_fd),
                 signals.source(),
             ];
-            let ready = wait(&sources, left).map_err(|e| failed(e.into()))?;
-            if ready[3] {
-                return Err(Error::Interrupted);
+            let seen_ended = exited.is_none() && group.has_ended().map_err(failed)?;
+            let longest = match (&exited, seen_ended) {
+                (Some(_), _) => left,
+                (None, false) => left.min(PAUSE),
+                (None, true) => Duration::ZERO,
+            };
+            let ready = wait(&sources, longest).map_err(|e| failed(e.into()))?;
+            if ready[3]
+                && let Some(signal) = signals.take()
+            {
+                return Err(Error::Interrupted(signal));
             }
             if ready[0] {
                 stdout.read().map_err(failed)?;
@@ -134,7 +156,7 @@ impl<'f> Run<'f> {
             }
             // What it had printed before it ended is read first. What its children
             // print is not waited for.
-            if ready[2] && !ready[0] && !ready[1] {
+            if (ready[2] || seen_ended) && !ready[0] && !ready[1] {
                 break group.reap();
             }
         };
@@ -149,12 +171,10 @@ impl<'f> Run<'f> {
         let mut command = Command::new(&self.found.file);
         command.arg0(&self.found.called).args(&self.arguments);
         if geteuid().is_root() {
-            // Nothing that tells a program what else to load or to run.
-            command
-                .env_clear()
-                .env("PATH", FOLDERS.join(":"))
-                .env("HOME", "/root")
-                .env("LANG", "C");
+            match self.keeps_environment {
+                true => environment::keep(&mut command),
+                false => environment::clear(&mut command),
+            }
         }
         command.envs(self.home.map(|home| ("HOME", home)));
         command
@@ -214,13 +234,24 @@ impl Group {
         })
     }
 
-    /// What is ready to be read once the program has ended.
-    fn exit(&self) -> io::Result<OwnedFd> {
+    /// What is ready to be read once the program has ended. None where the kernel, or
+    /// a seccomp profile, has no pidfd_open(2).
+    fn exit(&self) -> Option<OwnedFd> {
         // Until it is reaped its number is nobody else's.
-        let pid = i32::try_from(self.child.id()).ok();
-        let pid = pid.and_then(rustix::process::Pid::from_raw);
-        let pid = pid.ok_or(Errno::ESRCH)?;
-        Ok(pidfd_open(pid, PidfdFlags::empty())?)
+        let pid = i32::try_from(self.child.id()).ok()?;
+        let pid = rustix::process::Pid::from_raw(pid)?;
+        pidfd_open(pid, PidfdFlags::empty()).ok()
+    }
+
+    /// Whether the program has ended. It is not reaped.
+    fn has_ended(&self) -> io::Result<bool> {
+        let pid = i32::try_from(self.child.id()).map_err(|_| Errno::ESRCH)?;
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOHANG | WaitPidFlag::WNOWAIT;
+        match waitid(Id::Pid(Pid::from_raw(pid)), flags) {
+            Ok(status) => Ok(status != WaitStatus::StillAlive),
+            Err(Errno::EINTR) => Ok(false),
+            Err(e) => Err(e.into()),
+        }
     }
 
     fn reap(&mut self) -> io::Result<ExitStatus> {
@@ -280,7 +311,6 @@ impl Pipe {
 }
 
 /// The signals that end this process, held back from this thread and watched for.
-/// None is taken: each still ends this process, once it is let through.
 struct Signals {
     watch: Option<SignalFd>,
     before: SigSet,
@@ -294,11 +324,14 @@ impl Signals {
             Signal::SIGHUP,
             Signal::SIGQUIT,
         ];
-        let ignored = ignored();
+        let ignored = ignored_signals();
         let counts = |signal: &Signal| ignored & (1 << (*signal as u64 - 1)) == 0;
         let set: SigSet = ending.into_iter().filter(counts).collect();
         let watch = match heeds {
-            true => Some(SignalFd::with_flags(&set, SfdFlags::SFD_CLOEXEC)?),
+            true => {
+                let flags = SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC;
+                Some(SignalFd::with_flags(&set, flags)?)
+            }
             false => None,
         };
         let before = set.thread_swap_mask(SigmaskHow::SIG_BLOCK)?;
@@ -307,6 +340,12 @@ impl Signals {
 
     fn source(&self) -> Option<BorrowedFd<'_>> {
         self.watch.as_ref().map(AsFd::as_fd)
+    }
+
+    /// The signal that has come. None if another thread was sooner.
+    fn take(&self) -> Option<Signal> {
+        let told = self.watch.as_ref()?.read_signal().ok()??;
+        i32::try_from(told.ssi_signo).ok()?.try_into().ok()
     }
 }
 
@@ -318,7 +357,7 @@ impl Drop for Signals {
 }
 
 /// The signals that this process ignores, as under nohup(1), one bit each.
-fn ignored() -> u64 {
+pub(crate) fn ignored_signals() -> u64 {
     let status = std::fs::read_to_string("/proc/thread-self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let mask = line.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());

@@ -33,6 +33,8 @@ impl Programs {
             option: "--ssh",
             packages: "openssh-client (Debian, Ubuntu), openssh-clients (Fedora, RHEL, SUSE), openssh \
                        (Arch)",
+            // Its configuration names variables, and so do the commands of a Match exec.
+            keeps_environment: true,
             given: self.ssh.as_deref(),
         }
     }
@@ -43,6 +45,7 @@ impl Programs {
             name: "sshd",
             option: "--sshd",
             packages: "openssh-server (Debian, Ubuntu, Fedora, RHEL, SUSE), openssh (Arch)",
+            keeps_environment: false,
             given: self.sshd.as_deref(),
         }
     }
@@ -55,6 +58,7 @@ pub struct Program<'p> {
     /// The option that names another one.
     option: &'static str,
     packages: &'static str,
+    keeps_environment: bool,
     given: Option<&'p Path>,
 }
 
@@ -76,6 +80,7 @@ impl Program<'_> {
         let found = programs::find(self.name, self.given).map_err(|e| self.not_found(e))?;
         let run = Run::new(&found, arguments)
             .home(with.home)
+            .keeping_environment(self.keeps_environment)
             .stdin(with.stdin);
         let output = run.output().map_err(|source| Error::NoAnswer {
             command: self.command(arguments),

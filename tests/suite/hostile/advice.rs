@@ -109,9 +109,9 @@ sandboxed! {
             let folder = tree.path(&folder);
             let folder = folder.to_str().unwrap();
             assert_eq!(
-                called(&between(&said, "properly with: ", "\n")),
+                called(&between(&said, "put it right with: ", "\n")),
                 [
-                    vec!["sudo", "chown", "root:root", folder],
+                    vec!["sudo", "chown", "-h", "root:root", folder],
                     vec!["sudo", "chmod", "go-w,a+rx", folder],
                 ]
             );

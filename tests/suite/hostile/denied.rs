@@ -14,7 +14,7 @@ use crate::sandbox::{in_force, put_in_force, sandboxed, sleeping_in_new_namespac
 const SOON: Duration = Duration::from_secs(20);
 
 /// Makes one system call fail, as a seccomp profile does (`seccomp(2)`).
-fn deny(command: &mut Command, call: libc::c_long, with: i32) {
+pub(super) fn deny(command: &mut Command, call: libc::c_long, with: i32) {
     let load = |code: u32, k: u32, jt: u8, jf: u8| libc::sock_filter {
         code: code as u16,
         jt,

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use nix::libc;
 use nix::sys::signal::Signal;
 
+use super::denied::deny;
 use crate::command::{Said, binary, program, run};
 use crate::installed::{install, own_root, set_mode};
 use crate::sandbox::sandboxed;
@@ -68,11 +70,19 @@ fn timed_command(command: &mut Command) -> Ended {
 }
 
 impl Ended {
-    /// Ended by this signal, and at once.
+    /// Ended by this signal, and at once, when it had said so.
     #[track_caller]
-    fn by(&self, signal: Signal) {
+    fn by(self, signal: Signal) -> Said {
         assert_eq!(self.signal, Some(signal as i32), "{:?}", self.said);
         assert!(self.lasted < Duration::from_secs(5), "{:?}", self.lasted);
+        let said = format!("interrupted by {signal}");
+        let all = [&self.said.stderr, &self.said.stdout];
+        assert!(
+            all.iter().any(|text| text.contains(&said)),
+            "{:?}",
+            self.said
+        );
+        self.said
     }
 }
 
@@ -112,8 +122,8 @@ sandboxed! {
             install(evil.join(name).to_str().unwrap(), &format!("echo $0 >> {}\n", told.display()));
         }
         let environment = std::env::temp_dir().join("environment");
+        install("/usr/local/bin/ssh", CLIENT);
         let tell = format!("env > {}\n", environment.display());
-        install("/usr/local/bin/ssh", &format!("{tell}{CLIENT}"));
         install("/usr/local/sbin/sshd", &format!("{tell}{SERVER}"));
         for job in ["ssh show", "ssh show --server"] {
             let path = format!("{}:/usr/bin:/bin", evil.display());
@@ -127,13 +137,51 @@ sandboxed! {
                 .output();
             Said::from(output.unwrap()).code(0);
             assert!(!told.exists(), "{job}");
-            let environment = fs::read_to_string(&environment).unwrap();
-            for line in environment.lines() {
-                let (name, value) = line.split_once('=').unwrap();
-                assert!(["PATH", "HOME", "LANG", "PWD", "SHLVL", "_", "OLDPWD"].contains(&name), "{line}");
-                assert!(!value.contains("evil"), "{line}");
-            }
         }
+        let environment = fs::read_to_string(&environment).unwrap();
+        for line in environment.lines() {
+            let (name, value) = line.split_once('=').unwrap();
+            assert!(["PATH", "HOME", "LANG", "PWD", "SHLVL", "_", "OLDPWD"].contains(&name), "{line}");
+            assert!(!value.contains("evil"), "{line}");
+        }
+    }
+}
+
+sandboxed! {
+    fn roots_client_finds_its_variables_but_none_that_steers_it() {
+        own_root();
+        fs::write("/etc/passwd", "root:x:0:0::/root:/bin/sh\n").unwrap();
+        let environment = std::env::temp_dir().join("environment");
+        install("/usr/local/bin/ssh", &format!("env > {}\n{CLIENT}", environment.display()));
+        let steering = [
+            "LD_PRELOAD", "LD_LIBRARY_PATH", "GCONV_PATH", "GLIBC_TUNABLES", "MALLOC_ARENA_MAX", "LOCPATH",
+            "HOSTALIASES", "RES_OPTIONS", "OPENSSL_CONF", "OPENSSL_MODULES", "BASH_ENV", "BASH_FUNC_test%%",
+            "ENV", "SHELLOPTS", "PERL5LIB", "PYTHONPATH",
+        ];
+        let mut command = program();
+        command.envs(steering.map(|name| (name, "/evil")));
+        command.env("SHELL", "/evil/shell").env("PATH", "/evil:/usr/bin:/bin");
+        command.env("XDG_RUNTIME_DIR", "/run/user/0").env("VPN", "1").args(["ssh", "show"]);
+        Said::from(command.output().unwrap()).code(0);
+        let environment = fs::read_to_string(&environment).unwrap();
+        let lines: Vec<&str> = environment.lines().collect();
+        for kept in ["VPN=1", "XDG_RUNTIME_DIR=/run/user/0", "SHELL=/bin/sh", "HOME=/root"] {
+            assert!(lines.contains(&kept), "no {kept} in {lines:?}");
+        }
+        assert!(!environment.contains("evil"), "{lines:?}");
+    }
+}
+
+sandboxed! {
+    #[ignore = "needs openssh-client"]
+    fn roots_client_takes_a_variable_as_ssh_does() {
+        fs::write("/etc/passwd", "root:x:0:0::/root:/bin/sh\n").unwrap();
+        let config = std::env::temp_dir().join("config");
+        let lines = "Match exec \"test x$VPN = x1\"\nServerAliveInterval 17\nMatch all\nControlPath ${VPN}/%C\n";
+        fs::write(&config, lines).unwrap();
+        let mut command = program();
+        command.args(["ssh", "show", "-F"]).arg(&config).env("VPN", "1");
+        Said::from(command.output().unwrap()).code(0).says("17");
     }
 }
 
@@ -147,7 +195,10 @@ sandboxed! {
             said.code(1)
                 .complains(&format!("root does not run {}", sshd.display()))
                 .complains(&format!("{at} can be written by {why}"))
-                .complains(&format!("chmod go-w {at}"))
+                .complains(&match Path::new(at).is_dir() {
+                    true => format!("chown -h root:root {at} && sudo chmod go-w {at}"),
+                    false => "its content cannot be trusted: remove it, or install it again".to_owned(),
+                })
                 .complains("--sshd PATH");
             assert!(!told.exists(), "it ran");
         };
@@ -190,25 +241,119 @@ sandboxed! {
     }
 }
 
+/// Runs a script as root with a /mnt of its own.
+fn in_own_mnt(script: &str) -> Said {
+    let script = format!("mount -t tmpfs -o mode=755 none /mnt\n{script}");
+    let mut shell = Command::new("unshare");
+    shell
+        .args(["--mount", "sh", "-c", &script])
+        .env_remove("SUDO_UID");
+    Said::from(shell.output().unwrap())
+}
+
 #[test]
 #[ignore = "needs root"]
-fn what_belongs_to_another_user_root_does_not_run() {
-    let script = format!(
-        "mount -t tmpfs -o mode=755 none /mnt; printf '#!/bin/sh\\necho run > /mnt/told\\n' > /mnt/sshd
-         chmod 755 /mnt/sshd; chown {{}} /mnt/sshd; mkdir /mnt/d; cp -p /mnt/sshd /mnt/d/; chown 0 /mnt/d/sshd
-         chown 65534 /mnt/d
-         for f in /mnt/sshd /mnt/d/sshd; do {} ssh show --server --sshd $f; done; ls /mnt",
+fn what_belongs_to_another_user_root_does_not_run_and_not_adopt() {
+    let said = in_own_mnt(&format!(
+        "printf '#!/bin/sh\necho run > /mnt/told\n' > /mnt/sshd
+         mkdir /mnt/d /mnt/l; cp /mnt/sshd /mnt/d/; ln -s /mnt/sshd /mnt/l/sshd
+         chmod 755 /mnt/sshd /mnt/d/sshd; chown -h 65534 /mnt/sshd /mnt/d /mnt/l/sshd
+         for f in /mnt/sshd /mnt/d/sshd /mnt/l/sshd; do {} ssh show --server --sshd $f; done; ls /mnt",
         binary()
-    );
-    let output = Command::new("unshare")
-        .args(["--mount", "sh", "-c", &script.replace("{}", "65534")])
-        .output();
-    Said::from(output.unwrap())
+    ));
+    let said = said
         .code(0)
-        .complains("/mnt/sshd belongs to user 65534")
+        .complains("/mnt/sshd belongs to user 65534; its content cannot be trusted")
+        .complains("/mnt/l/sshd belongs to user 65534; its content cannot be trusted")
         .complains("/mnt/d belongs to user 65534")
-        .complains("sudo chown root:root /mnt/d")
-        .says("d\nsshd\n");
+        .complains("sudo chown -h root:root /mnt/d && sudo chmod go-w /mnt/d;")
+        .says("d\nl\nsshd\n");
+    assert_eq!(said.stderr.matches("chown").count(), 1, "{said:?}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn who_lacks_a_right_through_sudo_is_not_sent_to_sudo() {
+    let said = in_own_mnt(&format!(
+        "echo > /mnt/x.reg; chmod 600 /mnt/x.reg; chmod 755 /mnt
+         SUDO_USER=nobody SUDO_UID=65534 SUDO_GID=65534 {} ssh show --reg /mnt/x.reg",
+        binary()
+    ));
+    let said = said
+        .code(1)
+        .complains("cannot read /mnt/x.reg")
+        .complains("user nobody lacks the right");
+    assert!(!said.stderr.contains("sudo keepalivectl"), "{said:?}");
+}
+
+#[test]
+#[ignore = "needs root"]
+fn a_group_that_the_user_cannot_keep_is_named() {
+    let place = tempfile::tempdir().unwrap();
+    let ssh = place.path().join("ssh");
+    install(
+        ssh.to_str().unwrap(),
+        &format!("echo controlpath /mnt/home/\n{CLIENT}"),
+    );
+    let said = in_own_mnt(&format!(
+        "cp {} /mnt/keepalivectl; cp {} /mnt/ssh; mkdir -p /mnt/home/.ssh; echo > /mnt/home/.ssh/config
+         chown -R 65534:65534 /mnt/home; chgrp 12345 /mnt/home/.ssh/config
+         setpriv --reuid 65534 --regid 65534 --clear-groups \\
+             /mnt/keepalivectl ssh set client --interval 60 --count 3 --ssh /mnt/ssh",
+        binary(),
+        ssh.display()
+    ));
+    let said = said
+        .code(1)
+        .complains("its group, 12345, cannot be kept")
+        .complains("chgrp 65534 /mnt/home/.ssh/config");
+    assert!(!said.stderr.contains("chmod"), "{said:?}");
+}
+
+/// A tree in which somebody else's program would be the unit's.
+const TREE: &str = "mkdir -p /mnt/t/usr/local/bin /mnt/t/usr/lib/systemd
+    cp /bin/true /mnt/t/usr/lib/systemd/systemd; k=/mnt/t/usr/local/bin/keepalivectl";
+
+#[test]
+#[ignore = "needs root"]
+fn a_program_of_another_user_is_installed_anew() {
+    let binary = binary();
+    // Advised is no chown of the file, whether it is the one that asks or not.
+    for (running, advised) in [
+        (binary.as_str(), "install it properly with: sudo install -D"),
+        (
+            "$k",
+            "its content cannot be trusted: remove it, and install it again",
+        ),
+    ] {
+        for spoil in ["chown 65534 $k", "chmod 757 $k"] {
+            let said = in_own_mnt(&format!(
+                "{TREE}\ncp {binary} $k; chmod 755 $k; {spoil}\n{running} --root /mnt/t enable ssh"
+            ));
+            let said = said.code(1).complains(advised);
+            assert!(!said.stderr.contains("chown"), "{said:?}");
+        }
+    }
+}
+
+#[test]
+#[ignore = "needs root"]
+fn root_of_a_user_namespace_runs_what_is_outsides() {
+    let place = tempfile::tempdir().unwrap();
+    let sshd = place.path().join("sshd");
+    install(sshd.to_str().unwrap(), SERVER);
+    let said = in_own_mnt(&format!(
+        "{TREE}\ncp {0} $k; cp {1} /mnt/sshd; chmod 755 /mnt/sshd $k
+         chown 1000 /mnt/sshd $k /mnt/t/usr
+         unshare --user --map-root-user sh -ec '
+             {0} ssh show --server --sshd /mnt/sshd; {0} --root /mnt/t enable ssh --dry-run'
+         chmod 757 /mnt/sshd; unshare --user --map-root-user {0} ssh show --server --sshd /mnt/sshd",
+        binary(),
+        sshd.display()
+    ));
+    said.code(1)
+        .says("would be kept for boot")
+        .complains("/mnt/sshd can be written by everybody");
 }
 
 /// A machine that systemd runs, with this systemctl.
@@ -270,6 +415,29 @@ sandboxed! {
         assert!(ended.lasted < Duration::from_secs(15), "{:?}", ended.lasted);
         none_sleeps(&own);
         none_sleeps(&childs);
+    }
+}
+
+sandboxed! {
+    fn programs_run_where_pidfd_open_is_denied() {
+        own_root();
+        let sleep = long_sleep(1);
+        let denied = || {
+            let mut command = program();
+            deny(&mut command, libc::SYS_pidfd_open, libc::ENOSYS);
+            command.args(["ssh", "show", "--server"]);
+            timed_command(&mut command)
+        };
+        // What comes late and what comes at once are both read to the end.
+        for script in [format!("sleep 0.1\n{SERVER}"), format!("{sleep} &\n{SERVER}")] {
+            install("/usr/local/sbin/sshd", &script);
+            let ended = denied();
+            ended.said.code(0).says("60");
+            assert!(ended.lasted < Duration::from_secs(5), "{:?}", ended.lasted);
+        }
+        install("/usr/local/sbin/sshd", &long_sleep(2));
+        denied().said.code(1).complains("it did not end within 10 s and was killed");
+        none_sleeps(&long_sleep(2));
     }
 }
 
@@ -345,10 +513,42 @@ sandboxed! {
                 dropin.display(), seen.display()
             ),
         );
-        timed(SET_SERVER).by(Signal::SIGTERM);
+        timed(SET_SERVER).by(Signal::SIGTERM).complains("nothing is changed");
         assert!(fs::read_to_string(&seen).unwrap().contains("ClientAliveInterval 60"));
         assert!(!folder.exists(), "nothing is left half done");
         none_sleeps(&sleep);
+    }
+}
+
+sandboxed! {
+    fn ctrl_c_says_what_it_could_not_undo() {
+        own_root();
+        let dropin = server_files().join("10-keepalivectl.conf");
+        install(
+            "/usr/local/sbin/sshd",
+            &format!(
+                "if [ $1 = -t ]; then echo '# edited' >> {}; kill -INT $PPID; {}; fi\n{SERVER}",
+                dropin.display(), long_sleep(1)
+            ),
+        );
+        timed(SET_SERVER)
+            .by(Signal::SIGINT)
+            .complains(&format!("could not undo what was done: {} (it was changed meanwhile)", dropin.display()));
+        assert!(fs::read_to_string(&dropin).unwrap().contains("# edited"));
+    }
+}
+
+sandboxed! {
+    fn ctrl_c_while_the_server_is_told_says_that_the_files_are_changed() {
+        booted(&format!("[ $1 = is-active ] || {{ kill -INT $PPID; {}; }}\n", long_sleep(1)));
+        let folder = server_files();
+        install("/usr/local/sbin/sshd", SERVER);
+        timed(&format!("{SET_SERVER} --reload"))
+            .by(Signal::SIGINT)
+            .complains("the files are changed, but the running sshd could not be told")
+            .complains("`systemctl reload ssh.service` failed");
+        assert!(folder.join("10-keepalivectl.conf").exists());
+        none_sleeps(&long_sleep(1));
     }
 }
 
@@ -393,6 +593,7 @@ sandboxed! {
         // A shell tells of a signal by 128 and its number.
         assert_eq!(ended.said.code, 128 + Signal::SIGINT as i32, "{:?}", ended.said);
         assert!(ended.lasted < Duration::from_secs(8), "{:?}", ended.lasted);
+        ended.said.complains("nothing is changed").complains("interrupted by SIGINT");
         for file in [DROPIN, UNIT] {
             assert!(!Path::new(file).exists(), "{file}");
         }
@@ -412,11 +613,16 @@ sandboxed! {
              kill -INT $PPID\n{sleep}\n",
             binary(), other.display()
         ));
-        timed("enable ssh").by(Signal::SIGINT);
+        timed("enable ssh")
+            .by(Signal::SIGINT)
+            .says("is kept for boot")
+            .says("systemd has not read the changed files: run `systemctl daemon-reload`");
         let other = fs::read_to_string(other).unwrap();
         assert!(Path::new("/etc/keepalivectl/profiles/a.conf").exists(), "{other}");
         assert!(Path::new(DROPIN).exists(), "what is enabled is whole");
         assert!(Path::new(UNIT).exists());
+        timed("disable --now").by(Signal::SIGINT).says("No profile is kept for boot any more");
+        assert!(!Path::new(DROPIN).exists());
         none_sleeps(&sleep);
     }
 }
