@@ -10,6 +10,7 @@ mod fuse;
 mod halfway;
 mod kills;
 mod output;
+mod owners;
 mod programs;
 mod races;
 mod records;
