@@ -149,7 +149,7 @@ fn refused_advice(command: &str, message: &str) -> Option<String> {
     // It may not read its own keys. A file that is named is read as the user.
     let own_files = command.starts_with("sshd") && !command.contains(" -f ");
     let unprivileged = own_files && !geteuid().is_root();
-    unprivileged.then(|| as_root())
+    unprivileged.then(as_root)
 }
 
 /// How to find out why a program does not answer.

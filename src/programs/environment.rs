@@ -60,6 +60,8 @@ fn fix(command: &mut Command) {
 }
 
 fn steers(name: &OsStr) -> bool {
-    let begins = |prefix: &&str| name.as_bytes().starts_with(prefix.as_bytes());
-    STEERING.iter().any(|steering| name == *steering) || STEERING_PREFIXES.iter().any(begins)
+    let name = name.as_bytes();
+    let mut beginnings = STEERING_PREFIXES.iter();
+    STEERING.iter().any(|steering| name == steering.as_bytes())
+        || beginnings.any(|beginning| name.starts_with(beginning.as_bytes()))
 }

@@ -11,6 +11,7 @@ mod halfway;
 mod kept;
 mod kills;
 mod output;
+mod owners;
 mod programs;
 mod races;
 mod records;
