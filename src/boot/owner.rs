@@ -106,6 +106,6 @@ fn mend(path: &Path, status: &FileStat) -> String {
     match (status.st_uid == own, own) {
         (true, 0) => format!("sudo chmod go-w {path}"),
         (true, _) => format!("chmod go-w {path}"),
-        (false, _) => format!("sudo chown root:root {path} && sudo chmod go-w {path}"),
+        (false, _) => format!("sudo chown -h root:root {path} && sudo chmod go-w {path}"),
     }
 }

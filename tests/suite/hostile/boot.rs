@@ -252,12 +252,15 @@ sandboxed! {
     #[ignore = "needs strace"]
     fn a_kill_at_any_call_is_told_and_put_right() {
         for start in ["disable", "enable ssh", "enable aws-nat"] {
-            let command = if start == "enable aws-nat" { &["disable"][..] } else { &["enable", "aws-nat"] };
+            let (command, call) = match start {
+                "enable aws-nat" => (&["disable"][..], "unlinkat"),
+                _ => (&["enable", "aws-nat"][..], "linkat"),
+            };
             let tree = Tree::with_systemd();
             let top = tree.path("").to_str().unwrap().to_owned();
             let arguments = [&["--root", &top], command].concat();
             tree.run(start).code(0);
-            let kills = faults_of(&arguments, &["unlinkat"], CALLS, &["signal=KILL"]);
+            let kills = faults_of(&arguments, &[call], CALLS, &["signal=KILL"]);
             let mut half = 0;
             for (at, kill) in kills.iter().enumerate() {
                 tree.run(start).code(0);

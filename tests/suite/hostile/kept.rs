@@ -112,7 +112,7 @@ fn whose_what_is_kept_is_is_told() {
         let said = tree.run("show").code(1);
         let full = tree.path(path);
         let said = said.complains(&format!("{} belongs to user 1000", full.display()));
-        said.complains(&format!("sudo chown root:root {}", full.display()));
+        said.complains(&format!("sudo chown -h root:root {}", full.display()));
         chown(tree.path(path), Some(0), None).unwrap();
         is_well(&tree);
     }

@@ -334,7 +334,7 @@ fn a_drop_in_and_a_unit_of_another_users_become_roots() {
     let said = run("enable aws-nat")
         .code(1)
         .complains("belongs to user 1000");
-    said.complains("sudo chown root:root ");
+    said.complains("sudo chown -h root:root ");
 }
 
 sandboxed! {
