@@ -1,6 +1,7 @@
 //! A file system of the attacker's own (`fuse(4)`), with one file. It answers
 //! everything but the FLUSH that the program under test causes by closing the
-//! file: whoever closes it waits as long as the file system lives.
+//! file, and each READ: whoever closes it or reads it waits as long as the file
+//! system lives.
 
 use std::fs::{File, OpenOptions};
 use std::io::{Read, Write};
@@ -65,6 +66,7 @@ const LOOKUP: u32 = 1;
 const FORGET: u32 = 2;
 const GETATTR: u32 = 3;
 const OPEN: u32 = 14;
+const READ: u32 = 15;
 const FLUSH: u32 = 25;
 const INIT: u32 = 26;
 const INTERRUPT: u32 = 36;
@@ -80,6 +82,10 @@ fn serve(mut device: File, waiting: &AtomicUsize) {
         assert!(length >= 40);
         let body = match operation {
             FORGET | BATCH_FORGET | INTERRUPT => continue,
+            READ => {
+                waiting.fetch_add(1, Ordering::SeqCst);
+                continue;
+            }
             FLUSH if is_victim(pid) => {
                 waiting.fetch_add(1, Ordering::SeqCst);
                 continue;
@@ -121,7 +127,7 @@ fn init() -> Vec<u8> {
 /// `struct fuse_attr`: node 1 is the folder.
 fn attributes(node: u64) -> Vec<u8> {
     let mode: u32 = if node == 1 { 0o040_755 } else { 0o100_644 };
-    let mut body = words64(&[node, 0, 0, 0, 0, 0]);
+    let mut body = words64(&[node, 4096, 8, 0, 0, 0]);
     for word in [0_u32, 0, 0, mode, 1, 0, 0, 0, 512, 0] {
         body.extend(word.to_ne_bytes());
     }

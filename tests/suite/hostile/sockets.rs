@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::MetadataExt;
@@ -13,11 +14,16 @@ use std::thread::{self, sleep};
 use std::time::Duration;
 
 use keepalivectl::kernel::lab::Lab;
+use keepalivectl::kernel::netns::NetNs;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::libc;
+use nix::sys::mman::{MapFlags, ProtFlags, mmap};
 use nix::sys::prctl::set_name;
+use nix::sys::signal::{SigHandler, SigSet, Signal, raise, signal};
 use nix::sys::socket::{setsockopt, sockopt};
 use nix::unistd::dup3_raw;
+
+use serde_json::json;
 
 use super::fuse::Fuse;
 use super::{command, within};
@@ -128,6 +134,82 @@ sandboxed! {
         for thread in held {
             assert!(thread.join().unwrap().success());
         }
+    }
+}
+
+sandboxed! {
+    #[ignore = "needs /dev/fuse"]
+    fn a_socket_whose_lock_is_held_holds_nobody() {
+        Lab::enter().unwrap();
+        let place = tempfile::tempdir().unwrap();
+        let fuse = Fuse::mount(place.path());
+        let length = NonZeroUsize::new(4096).unwrap();
+        // SAFETY: a new mapping at an address of the kernel's choice.
+        let page = unsafe {
+            mmap(None, length, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE, &fuse.file, 0)
+        };
+        let page = page.unwrap().as_ptr() as usize;
+        let (_honest, held) = (Pair::kept(), Pair::kept());
+        let number = held.client.as_raw_fd();
+        // The page never comes, and send(2) holds the socket's lock meanwhile.
+        // SAFETY: the kernel reads the page, or fails.
+        let sender = thread::spawn(move || unsafe { libc::send(number, page as *const _, 4096, 0) });
+        while fuse.waiting.load(Ordering::SeqCst) == 0 {
+            sleep(Duration::from_millis(5));
+        }
+        put_in_force([60, 10, 5]);
+        let all = run_within(SOON, "sockets --json").code(0).json();
+        let known = all.as_array().unwrap().iter().filter(|s| s["time_s"].is_number()).count();
+        assert_eq!((all.as_array().unwrap().len(), known), (4, 3), "{all}");
+        run_within(SOON, "sockets --summary").code(0);
+        let done = run_within(SOON, "sockets rearm --all --json").code(1).json();
+        assert_eq!((&done["changed"], &done["refused"]), (&json!(1), &json!(1)), "{done}");
+        let done = run_within(SOON, "sockets set --time 50 --all --json").code(1).json();
+        assert_eq!((&done["changed"], &done["refused"]), (&json!(3), &json!(1)), "{done}");
+        drop(fuse);
+        assert!(sender.join().unwrap() < 0);
+    }
+}
+
+sandboxed! {
+    fn who_keeps_a_turn_is_waited_for_once() {
+        let mut others: Vec<_> = (0..3).map(|_| sleeping_in_new_namespaces()).collect();
+        let take = || {
+            let file = fs::File::open("/proc/sys/net/ipv4/tcp_fastopen_key").unwrap();
+            file.lock().unwrap();
+            file
+        };
+        let kept: Vec<fs::File> = others
+            .iter()
+            .map(|other| NetNs::Process(other.id() as i32).enter(take).unwrap())
+            .collect();
+        let report = run_within(SOON, "apply ssh --all-netns --json").json();
+        assert_eq!(report["failed"], kept.len());
+        assert!(report["changed"].as_u64() >= Some(1), "{report}");
+        for other in &mut others {
+            other.kill().unwrap();
+            other.wait().unwrap();
+        }
+    }
+}
+
+sandboxed! {
+    fn a_signal_that_is_ignored_interrupts_nothing() {
+        Lab::enter().unwrap();
+        let _pair = Pair::kept();
+        put_in_force([60, 10, 5]);
+        let mut rearm = command("sockets rearm --all --json");
+        // As nohup(1) has it, and one has come already.
+        let ignore = || {
+            // SAFETY: the child has one thread and only asks for this.
+            unsafe { signal(Signal::SIGHUP, SigHandler::SigIgn) }?;
+            SigSet::from(Signal::SIGHUP).thread_block()?;
+            Ok(raise(Signal::SIGHUP)?)
+        };
+        // SAFETY: signal(2), sigprocmask(2) and raise(3) are async-signal-safe.
+        unsafe { rearm.pre_exec(ignore) };
+        let report = within(SOON, rearm).code(0).json();
+        assert_eq!((&report["interrupted"], &report["changed"]), (&json!(false), &json!(1)));
     }
 }
 
