@@ -20,7 +20,6 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use keepalivectl::kernel::netns::NetNs;
-use keepalivectl::kernel::signals;
 use keepalivectl::model::check::Verdict;
 use keepalivectl::model::{Profile, Settings, State};
 use keepalivectl::ops::enable::EnableReport;
@@ -91,9 +90,12 @@ fn dispatch(cli: &Cli, face: &Face) -> Result<ExitCode, Failure> {
             if *all_netns {
                 return apply_all(&root, &target, *rearm, *dry_run, face);
             }
-            // Ctrl-C ends the program when it has told what is done.
-            let held = signals::hold().map_err(ops::Error::from)?;
-            let report = apply::apply(&root, &namespace.netns(), &target, *rearm, *dry_run)?;
+            let held = sockets::hold(*rearm)?;
+            let report = apply::apply(&root, &namespace.netns(), &target, *rearm, *dry_run);
+            let report = match report {
+                Ok(report) => report,
+                Err(e) => return Ok(output::told(e, held)),
+            };
             let rearmed = report.rearmed.as_deref();
             let changed = report.changed || rearmed.is_some_and(|rearmed| rearmed.changed > 0);
             let changed = changed && !dry_run;
@@ -187,8 +189,11 @@ fn apply_all(
     dry_run: bool,
     face: &Face,
 ) -> Result<ExitCode, Failure> {
-    let held = signals::hold().map_err(ops::Error::from)?;
-    let report = ops::apply_all::apply_all(root, target, rearm, dry_run)?;
+    let held = sockets::hold(rearm)?;
+    let report = match ops::apply_all::apply_all(root, target, rearm, dry_run) {
+        Ok(report) => report,
+        Err(e) => return Ok(output::told(e, held)),
+    };
     let rearmed = report.rearmed.as_ref();
     let changed = report.changed > 0 || rearmed.is_some_and(|rearmed| rearmed.changed > 0);
     let changed = changed && !dry_run;

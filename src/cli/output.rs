@@ -81,6 +81,13 @@ pub fn end(signal: Option<Signal>, code: ExitCode) -> ExitCode {
     code
 }
 
+/// Reports an error, and then lets the signals come that were held back.
+pub fn told(error: ops::Error, held: Option<signals::Held>) -> ExitCode {
+    let code = Failure::Job(error).report();
+    drop(held);
+    code
+}
+
 impl Face {
     /// Reports as JSON, or for people.
     pub fn new(json: bool) -> Face {

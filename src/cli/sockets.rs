@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use keepalivectl::kernel::signals;
+use keepalivectl::kernel::signals::{self, Held};
 use keepalivectl::model::Partial;
 use keepalivectl::ops;
 use keepalivectl::ops::sockets::{
@@ -43,16 +43,25 @@ fn change(
     face: &Face,
     people: impl Fn(&ChangeReport) -> Text,
 ) -> Result<ExitCode, Failure> {
-    // Ctrl-C after the last socket ends the program when it has told what is done.
-    let held = signals::hold().map_err(ops::Error::from)?;
+    let held = hold(true)?;
     let (scope, filter) = (how.scope.scope(), how.filter.filter());
     let dry_run = how.dry_run.then(Partial::default);
-    let report = job::change(root, &scope, &filter, what, dry_run)?;
+    let report = match job::change(root, &scope, &filter, what, dry_run) {
+        Ok(report) => report,
+        Err(e) => return Ok(output::told(e, held)),
+    };
     let changed = report.changed > 0 && !how.dry_run;
     face.print_done(&report, changed, people)?;
     let code = output::outcome(not_done(&report), false);
     drop(held);
     Ok(output::end(report.signal, code))
+}
+
+/// Holds signals back where sockets are changed: Ctrl-C after the last one ends the
+/// program when it has told what is done.
+pub fn hold(changes: bool) -> Result<Option<Held>, Failure> {
+    let held = changes.then(signals::hold).transpose();
+    Ok(held.map_err(ops::Error::from)?)
 }
 
 /// The same of `apply --rearm`, which may not have come to the sockets.

@@ -119,10 +119,12 @@ pub enum Error {
         #[source]
         cause: Box<Error>,
     },
-    /// Another has been writing the values all the time.
+    /// Another has had the turn all the time.
     #[error(
-        "another keepalivectl has been writing the values for more than {} s; `fuser {}` names it",
-        waited.as_secs(),
+        "another keepalivectl, or the root of the network namespace, has kept {} locked for more than \
+         {} ms; `fuser {}` names it",
+        turn::FILE,
+        waited.as_millis(),
         turn::FILE
     )]
     NotYourTurn {

@@ -85,10 +85,9 @@ impl Namespace {
         }
         let names = self.names.iter().map(|name| Path::new(NAMES).join(name));
         let by_name = names.map(File::open);
-        // Each can keep this waiting, and one is enough.
-        let some = self.processes.iter().take(TRIED);
-        let by_process = some.map(|pid| of_process(*pid, open));
+        let by_process = self.processes.iter().map(|pid| of_process(*pid, open));
         let mut refused = None;
+        let mut late = 0;
         for opened in by_name.chain(by_process) {
             match opened {
                 Ok(file) if file.metadata()?.ino() == self.inode => {
@@ -98,15 +97,21 @@ impl Namespace {
                         _file: Some(file),
                     }));
                 }
-                Err(e) if !is_gone(&e) => refused = Some(e),
+                Err(e) if !is_gone(&e) => {
+                    late += usize::from(e.kind() == io::ErrorKind::TimedOut);
+                    refused = Some(e);
+                }
                 _ => {}
+            }
+            if late == TRIED {
+                break;
             }
         }
         refused.map_or(Ok(None), Err)
     }
 }
 
-/// How many processes a namespace is entered by, one after the other.
+/// How many processes of a namespace are waited for, one after the other.
 const TRIED: usize = 3;
 
 fn open(pid: i32) -> io::Result<File> {

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, Scope, ScopedJoinHandle};
 
-use rustix::fs::{Mode, OFlags, RawDir, fstat, openat, readlinkat_raw};
+use rustix::fs::{Mode, OFlags, RawDir, openat, readlinkat_raw};
 use rustix::io::Errno;
 
 use super::processes;
@@ -82,8 +82,15 @@ fn sockets_of(
     /// A process needs no more numbers for a socket to be found by.
     const OF_A_SOCKET: u8 = 4;
     let folder = open_folder(pid)?;
-    let user = fstat(&folder)?.st_uid;
-    let mut left = 0;
+    // The folder itself is root's where the process may not be looked into.
+    let user = processes::user(pid).ok_or(Errno::SRCH)?;
+    let add = |entries: usize| {
+        let mut looked = looked.lock().unwrap_or_else(PoisonError::into_inner);
+        let of_user = looked.entry(user).or_default();
+        *of_user += entries;
+        *of_user
+    };
+    let mut entries_read = 0;
     let mut numbers: HashMap<u32, u8> = HashMap::new();
     let mut found = Vec::new();
     let mut names = vec![MaybeUninit::uninit(); NAMES];
@@ -92,16 +99,10 @@ fn sockets_of(
     while let Some(entry) = entries.next() {
         let entry = entry?;
         progress.step();
-        if left == 0 {
-            let mut looked = looked.lock().unwrap_or_else(PoisonError::into_inner);
-            let looked = looked.entry(user).or_default();
-            if *looked >= OF_A_USER {
-                return Err(Errno::ACCESS);
-            }
-            *looked += AT_ONCE;
-            left = AT_ONCE;
+        entries_read += 1;
+        if entries_read % AT_ONCE == 0 && add(AT_ONCE) > OF_A_USER {
+            return Err(Errno::ACCESS);
         }
-        left -= 1;
         let Some(fd) = entry
             .file_name()
             .to_str()
@@ -125,6 +126,7 @@ fn sockets_of(
             found.push(Owner { inode, pid, fd });
         }
     }
+    add(entries_read % AT_ONCE);
     // Other threads may have files where the main thread has ended.
     match found.is_empty() && processes::state(pid) == Some('Z') && has_threads(pid) {
         true => Err(Errno::ACCESS),

@@ -39,6 +39,8 @@ use super::Error;
 /// What the lock is on.
 pub const FILE: &str = "/proc/sys/net/ipv4/tcp_fastopen_key";
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What an honest writer needs, however long others were waited for.
+const AT_LEAST: Duration = Duration::from_millis(100);
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// The right to write the values, until this is dropped or the process and its
@@ -117,7 +119,7 @@ fn wait(file: File, patience: &Patience) -> Result<Turn, Error> {
                 *left = left.saturating_sub(start.elapsed());
                 return Ok(Turn { _file: Some(file) });
             }
-            Err(WouldBlock) if start.elapsed() < *left => sleep(PAUSE),
+            Err(WouldBlock) if start.elapsed() < (*left).max(AT_LEAST) => sleep(PAUSE),
             Err(WouldBlock) => {
                 *left = Duration::ZERO;
                 let waited = start.elapsed();

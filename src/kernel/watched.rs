@@ -8,11 +8,13 @@
 
 use std::collections::{HashMap, HashSet};
 use std::io;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
+
+use nix::unistd::gettid;
 
 use super::processes;
 
@@ -39,6 +41,8 @@ pub(super) struct Progress {
     /// The place of the process that it is at.
     at: AtomicUsize,
     steps: AtomicU64,
+    /// Its number, once it runs.
+    thread: AtomicI32,
 }
 
 impl Progress {
@@ -90,20 +94,30 @@ struct Worker {
 }
 
 impl Worker {
-    /// Returns true if it has made no step for too long.
-    fn is_stuck<F>(&mut self, work: &Work<F>) -> bool {
+    /// The place of the process that has kept it waiting for too long.
+    fn stuck_at<F>(&mut self, work: &Work<F>) -> Option<usize> {
+        let at = self.progress.at.load(Ordering::Relaxed);
         let steps = self.progress.steps.load(Ordering::Relaxed);
-        if steps != std::mem::replace(&mut self.seen, steps) {
+        let is_new = steps != std::mem::replace(&mut self.seen, steps);
+        if is_new || self.has_no_processor() {
             self.idle = Duration::ZERO;
-            return false;
+            return None;
         }
         self.idle += LOOK;
-        work.add_wait(self.at(), LOOK);
-        self.idle >= PATIENCE
+        // The first look may have come in the middle of an ordinary call.
+        if self.idle > LOOK {
+            work.add_wait(at, LOOK);
+        }
+        (self.idle >= PATIENCE).then_some(at)
     }
 
-    fn at(&self) -> usize {
-        self.progress.at.load(Ordering::Relaxed)
+    /// Returns true if it waits for nothing but a processor.
+    fn has_no_processor(&self) -> bool {
+        match self.progress.thread.load(Ordering::Relaxed) {
+            // It has not begun.
+            0 => true,
+            thread => processes::state(thread) == Some('R'),
+        }
     }
 }
 
@@ -154,6 +168,7 @@ where
     let progress = Arc::new(Progress::default());
     let (work, own, results) = (Arc::clone(work), Arc::clone(&progress), results.clone());
     let life = move || {
+        own.thread.store(gettid().as_raw(), Ordering::Relaxed);
         loop {
             let next = work.next.fetch_add(1, Ordering::Relaxed);
             let Some(at) = work.order.get(next).copied() else {
@@ -188,7 +203,7 @@ where
 {
     let mut found: Vec<Option<T>> = work.pids.iter().map(|_| None).collect();
     let mut settled = HashSet::new();
-    while settled.len() < found.len() {
+    while settled.len() < found.len() && !stop() {
         match results.recv_timeout(LOOK) {
             Ok((at, result)) => {
                 if settled.insert(at) {
@@ -197,12 +212,10 @@ where
             }
             Err(RecvTimeoutError::Disconnected) => break,
             Err(RecvTimeoutError::Timeout) => {
-                if stop() {
-                    break;
-                }
                 let before = workers.len();
-                workers.retain_mut(|w| {
-                    settled.contains(&w.at()) || !w.is_stuck(work) || !settled.insert(w.at())
+                workers.retain_mut(|worker| {
+                    let stuck_at = worker.stuck_at(work);
+                    stuck_at.is_none_or(|at| !settled.insert(at))
                 });
                 let stuck = before - workers.len();
                 workers.extend((0..stuck).filter_map(|_| start(work, sender).ok()));

@@ -152,12 +152,12 @@ impl Board {
 
     /// Says that the helper has come to a slot.
     pub(super) fn come_to(&self, slot: usize) {
-        self.at.store(slot as u32, Ordering::Release);
+        self.at.store(slot as u32, Ordering::SeqCst);
     }
 
     /// The slot that the helper is at, and how far it is with it.
     pub(super) fn progress(&self) -> (usize, Step) {
-        let at = self.at.load(Ordering::Acquire) as usize;
+        let at = self.at.load(Ordering::SeqCst) as usize;
         let step = self.slots.get(at).map_or(Step::Taking, Slot::step);
         (at, step)
     }
@@ -165,7 +165,7 @@ impl Board {
 
 impl Slot {
     pub(super) fn step(&self) -> Step {
-        match self.step.load(Ordering::Acquire) {
+        match self.step.load(Ordering::SeqCst) {
             0 => Step::Taking,
             1 => Step::Changing,
             2 => Step::Closing,
@@ -174,7 +174,7 @@ impl Slot {
     }
 
     pub(super) fn enter(&self, step: Step) {
-        self.step.store(step as u8, Ordering::Release);
+        self.step.store(step as u8, Ordering::SeqCst);
     }
 
     pub(super) fn target(&self) -> Target {

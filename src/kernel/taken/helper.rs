@@ -75,7 +75,7 @@ pub(super) fn serve(board: &Board, other: &OwnedFd, job: Option<&Job>) {
                 return;
             }
             board.come_to(at);
-            serve_one(slot, task, job, &mut pidfds);
+            serve_one(board, slot, task, job, &mut pidfds);
         }
         if send(other.as_raw_fd(), &[0], MsgFlags::MSG_NOSIGNAL).is_err() {
             return;
@@ -116,7 +116,7 @@ fn request(other: &OwnedFd) -> Option<Task> {
     }
 }
 
-fn serve_one(slot: &Slot, task: Task, job: Option<&Job>, pidfds: &mut Pidfds) {
+fn serve_one(board: &Board, slot: &Slot, task: Task, job: Option<&Job>, pidfds: &mut Pidfds) {
     let target = slot.target();
     let file = match take(target, pidfds) {
         Ok(file) => file,
@@ -130,7 +130,8 @@ fn serve_one(slot: &Slot, task: Task, job: Option<&Job>, pidfds: &mut Pidfds) {
     slot.set_looked(looked);
     if let (Looked::Socket(before, _), Some(job), Task::Change | Task::Finish) = (looked, job, task)
     {
-        slot.set_came(change(slot, &file, &before, job, task));
+        let came = change(board, slot, &file, &before, job, task);
+        came.into_iter().for_each(|came| slot.set_came(came));
     }
     slot.enter(Step::Closing);
     drop(file);
@@ -158,24 +159,34 @@ fn look(file: &OwnedFd, cookie: u64) -> Looked {
     }
 }
 
-fn change(slot: &Slot, socket: &OwnedFd, before: &Options, job: &Job, task: Task) -> Came {
+/// None if nobody waits for it any more: then the parent may be about to kill this
+/// process, and nothing is begun.
+fn change(
+    board: &Board,
+    slot: &Slot,
+    socket: &OwnedFd,
+    before: &Options,
+    job: &Job,
+    task: Task,
+) -> Option<Came> {
+    if *job == Job::Rearm && task == Task::Change && !before.keepalive {
+        return Some(Came::Off);
+    }
+    slot.enter(Step::Changing);
+    if board.retired.load(Ordering::SeqCst) {
+        slot.enter(Step::Closing);
+        return None;
+    }
     let done = match (job, task) {
         (Job::Rearm, Task::Finish) => options::turn_on(socket).map_err(Into::into).map(|()| true),
-        (Job::Rearm, _) if !before.keepalive => Ok(false),
-        (Job::Rearm, _) => {
-            slot.enter(Step::Changing);
-            options::rearm(socket)
-        }
-        (Job::Set(change), _) => {
-            slot.enter(Step::Changing);
-            options::set(socket, before, change).map(|()| true)
-        }
+        (Job::Rearm, _) => options::rearm(socket),
+        (Job::Set(change), _) => options::set(socket, before, change).map(|()| true),
     };
-    match done {
+    Some(match done {
         Ok(true) => Came::Changed,
         Ok(false) => Came::Off,
         Err(fault) => Came::Failed(fault),
-    }
+    })
 }
 
 fn failed(e: rustix::io::Errno) -> Looked {

@@ -190,6 +190,8 @@ impl<'s> Taker<'s> {
         if let Outcome::Answered = outcome {
             return answers.extend(asked.iter().map(answer));
         }
+        // From here on it begins no change.
+        helper.board.retired.store(true, Ordering::SeqCst);
         let (at, step) = helper.board.progress();
         answers.extend(asked[..at].iter().map(answer));
         let (slot, target) = (&asked[at], targets[at]);
@@ -221,13 +223,17 @@ impl<'s> Taker<'s> {
 
     /// Asks once more for a socket at which a helper died. To die is rare, so three
     /// in a row have a cause that will not go away.
-    fn again(&mut self, target: Target, task: Task) -> Answer {
+    fn again(&mut self, target: Target, mut task: Task) -> Answer {
         const TRIES: usize = 3;
         let stalls = self.stalls;
         for _ in 0..TRIES {
             let helper = self.helper()?;
             helper.board.fill(&[target]);
             let outcome = helper.ask(task, stalls);
+            helper
+                .board
+                .retired
+                .store(!matches!(outcome, Outcome::Answered), Ordering::SeqCst);
             let (_, step) = helper.board.progress();
             let recorded = match (&outcome, step) {
                 (Outcome::Answered, _) | (_, Step::Closing | Step::Closed) => {
@@ -248,6 +254,8 @@ impl<'s> Taker<'s> {
                 }
                 (Some(answer), _) => return answer,
                 (None, Outcome::Stuck) => return Err(stalled()),
+                // What it has begun is not seen by looking.
+                (None, _) if step == Step::Changing => task = Task::Finish,
                 (None, _) => {}
             }
         }
@@ -270,7 +278,7 @@ impl<'s> Taker<'s> {
         let Some(Helper { child, board, .. }) = self.helper.take() else {
             return;
         };
-        board.retired.store(true, Ordering::Release);
+        board.retired.store(true, Ordering::SeqCst);
         let ended = match step {
             Step::Changing => child.has_ended_within(Duration::ZERO),
             _ => child.kill_within(SOON),
@@ -330,6 +338,7 @@ impl Helper {
         const LOOK: u16 = 50;
         let patience = stalls.patience();
         let mut seen = (self.board.progress(), Instant::now());
+        let mut looked = Instant::now();
         loop {
             let answered = PollFd::new(self.other.as_fd(), PollFlags::POLLIN);
             match poll(&mut [answered], PollTimeout::from(LOOK)) {
@@ -344,15 +353,14 @@ impl Helper {
                 }
             }
             let progress = self.board.progress();
+            let wait = std::mem::replace(&mut looked, Instant::now()).elapsed();
             let target = self.board.asked().get(progress.0).map(Slot::target);
-            let (Some(target), false) = (target, self.is_running()) else {
+            let target = target.filter(|_| progress == seen.0 && !self.is_running());
+            let Some(target) = target else {
                 seen = (progress, Instant::now());
                 continue;
             };
-            stalls.add(target, Duration::from_millis(LOOK.into()));
-            if progress != seen.0 {
-                seen = (progress, Instant::now());
-            }
+            stalls.add(target, wait);
             if seen.1.elapsed() >= patience || stalls.avoid(target) {
                 return Outcome::Stuck;
             }

@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use super::Target;
+use crate::kernel::processes;
 
 /// How long one system call may take.
 pub(super) const PATIENCE: Duration = Duration::from_secs(1);
@@ -35,10 +36,18 @@ struct Spent {
 impl Stalls {
     /// Adds a wait that a socket was the cause of.
     pub(super) fn add(&self, target: Target, wait: Duration) {
+        // A process may have got a socket of somebody else's.
+        let users_own = processes::user(target.pid) == Some(target.uid);
+        self.spend(target, users_own, wait);
+    }
+
+    fn spend(&self, target: Target, users_own: bool, wait: Duration) {
         let mut spent = self.spent();
         spent.all += wait;
         *spent.process.entry(target.pid).or_default() += wait;
-        *spent.user.entry(target.uid).or_default() += wait;
+        if users_own {
+            *spent.user.entry(target.uid).or_default() += wait;
+        }
     }
 
     /// Returns true if a socket is to be left alone.
@@ -97,20 +106,22 @@ mod tests {
     #[test]
     fn who_stalls_is_avoided() {
         let stalls = Stalls::default();
-        stalls.add(of(1, 1000), PATIENCE);
+        stalls.spend(of(1, 1000), true, PATIENCE);
         assert!(!stalls.avoid(of(1, 1000)));
-        stalls.add(of(1, 1000), PATIENCE);
+        stalls.spend(of(1, 1000), true, PATIENCE);
         assert!(stalls.avoid(of(1, 1000)) && !stalls.avoid(of(2, 1000)));
-        stalls.add(of(2, 1000), PATIENCE);
-        stalls.add(of(3, 1000), PATIENCE);
+        stalls.spend(of(2, 1000), true, PATIENCE);
+        stalls.spend(of(3, 1000), true, PATIENCE);
         assert!(stalls.avoid(of(4, 1000)) && !stalls.avoid(of(5, 1001)));
         assert_eq!(stalls.patience(), PATIENCE);
+        // Not the user whose socket another process has.
+        (50..60).for_each(|pid| stalls.spend(of(pid, 1002), false, Duration::from_millis(400)));
+        assert!(!stalls.avoid(of(61, 1002)));
         // Root's processes may be anybody's.
-        (10..20).for_each(|pid| stalls.add(of(pid, 0), PATIENCE));
-        assert!(!stalls.avoid(of(1, 0)) || stalls.avoid(of(1, 1000)));
+        (10..20).for_each(|pid| stalls.spend(of(pid, 0), true, PATIENCE));
         assert!(!stalls.avoid(of(99, 0)));
         assert_eq!(stalls.patience(), LESS_PATIENCE);
-        (20..40).for_each(|pid| stalls.add(of(pid, 0), PATIENCE));
+        (20..40).for_each(|pid| stalls.spend(of(pid, 0), true, PATIENCE));
         assert!(stalls.avoid(of(99, 0)));
     }
 }
