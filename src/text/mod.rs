@@ -45,11 +45,24 @@ pub fn line(text: &str) -> Cow<'_, str> {
 /// the ends of its lines, so its values stay the same.
 pub fn json(text: &str) -> Cow<'_, str> {
     let stays = |c| c == '\n' || is_plain(c);
+    // Nearly all text is, and to see that takes much less than a look at each character.
+    if is_plain_ascii(text) {
+        return Cow::Borrowed(text);
+    }
     with_numbers(text, stays, |c, to| {
         for unit in c.encode_utf16(&mut [0; 2]) {
             let _ = write!(to, "\\u{unit:04x}");
         }
     })
+}
+
+/// Returns true for lines of printable ASCII.
+fn is_plain_ascii(text: &str) -> bool {
+    let plain = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n');
+    // Without a way out in the middle, the compiler takes many bytes at once.
+    text.as_bytes()
+        .chunks(64)
+        .all(|bytes| bytes.iter().fold(true, |all, byte| all & plain(byte)))
 }
 
 /// The text with each character that may not stay as it is written by `number`.
@@ -110,6 +123,14 @@ mod tests {
             value
         );
         assert!(matches!(json("{\n}\n"), Cow::Borrowed(_)));
+        let long = "a".repeat(100);
+        assert!(is_plain_ascii(&long) && is_plain_ascii(""));
+        for other in ['\x1f', '\x7f', '\0', '\r', 'é', '\u{9b}'] {
+            assert!(
+                !is_plain_ascii(&format!("{long}{other}{long}")),
+                "{other:?}"
+            );
+        }
     }
 
     #[test]
